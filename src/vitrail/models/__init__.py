@@ -1,0 +1,1 @@
+"""Architectures, one file each, and the registry that builds them by name."""

@@ -1,0 +1,132 @@
+"""Encoders: a timm backbone read as a pyramid of features, finest first.
+
+Backbones come from timm (https://github.com/huggingface/pytorch-image-models, Apache-2.0; the
+licence of each set of weights varies, see its card). MobileNetV2: Sandler et al.,
+"MobileNetV2: Inverted Residuals and Linear Bottlenecks", arXiv:1801.04381.
+"""
+
+from __future__ import annotations
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from vitrail.errors import ConfigError, UnknownNameError
+
+
+class TimmEncoder(nn.Module):
+    """Any timm backbone that offers ``features_only``, as a feature pyramid.
+
+    Parameters
+    ----------
+    name:
+        A timm model name, such as ``mobilenetv2_100`` or ``resnet50``.
+    in_channels:
+        Bands of the input image.
+    depth:
+        How many stages are used; stage ``i`` has stride ``strides[i]``.
+
+    Attributes
+    ----------
+    channels, strides:
+        Width and stride (input pixels per feature) of each stage, finest first.
+    """
+
+    def __init__(self, name: str, *, in_channels: int = 3, depth: int = 5) -> None:
+        super().__init__()
+        self.net = _create(name, in_channels, features_only=True)
+        info = self.net.feature_info
+        if depth > len(info):
+            raise ConfigError(f"encoder {name} has {len(info)} stages, {depth} were asked for")
+        self.channels: list[int] = info.channels()[:depth]
+        self.strides: list[int] = info.reduction()[:depth]
+        self.depth = depth
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images ``(B, C, H, W)`` to features ``(B, channels[i], ~H/strides[i], ~W/strides[i])``."""
+        return self.net(images)[: self.depth]
+
+    def load_pretrained(self, state: dict[str, Tensor]) -> None:
+        """Take ImageNet weights with timm's keys of the whole classifier (its head is ignored)."""
+        _load_backbone(self.net, state)
+
+
+class MobileNetV2Taps(nn.Module):
+    """MobileNetV2 tapped where the TensorFlow segmentation tutorial taps it.
+
+    The four expansions that feed a stride-2 depthwise convolution (Keras:
+    ``block_{1,3,6,13}_expand_relu``) and the last projection (``block_16_project``): at width 1.0
+    that is 96, 144, 192, 576 and 320 channels at strides 2, 4, 8, 16 and 32.
+    """
+
+    strides = (2, 4, 8, 16, 32)
+
+    def __init__(self, name: str = "mobilenetv2_100", *, in_channels: int = 3) -> None:
+        super().__init__()
+        if not name.startswith("mobilenetv2"):
+            raise ConfigError(f"the tutorial's taps need a mobilenetv2 encoder, got {name!r}")
+        self.net = _create(name, in_channels, num_classes=0)
+        # The 1280-wide layer behind the last tap is for classification only.
+        self.net.conv_head, self.net.bn2 = nn.Identity(), nn.Identity()
+        self.channels: list[int] = [
+            block.conv_pw.out_channels for stage in self.net.blocks for block in stage if _halves(block)
+        ] + [self.net.blocks[-1][-1].conv_pwl.out_channels]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images ``(B, C, H, W)`` to the five taps, finest first."""
+        x = self.net.bn1(self.net.conv_stem(images))
+        taps: list[Tensor] = []
+        for stage in self.net.blocks:
+            for block in stage:
+                if _halves(block):
+                    expanded = block.bn1(block.conv_pw(x))
+                    taps.append(expanded)
+                    x = block.bn3(block.conv_pwl(block.se(block.bn2(block.conv_dw(expanded)))))
+                else:
+                    x = block(x)
+        return [*taps, x]
+
+    def load_pretrained(self, state: dict[str, Tensor]) -> None:
+        """Take ImageNet weights with timm's keys of the whole classifier (its head is ignored)."""
+        _load_backbone(self.net, state)
+
+
+def _halves(block: nn.Module) -> bool:
+    """Whether an inverted residual expands and then halves the resolution."""
+    depthwise = getattr(block, "conv_dw", None)
+    return hasattr(block, "conv_pw") and depthwise is not None and depthwise.stride == (2, 2)
+
+
+def _create(name: str, in_channels: int, **options: object) -> nn.Module:
+    if not timm.is_model(name):
+        raise UnknownNameError("timm encoder", name, timm.list_models())
+    try:
+        return timm.create_model(name, pretrained=False, in_chans=in_channels, **options)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise ConfigError(f"timm's {name} cannot serve as an encoder: {error}") from None
+
+
+def _load_backbone(net: nn.Module, state: dict[str, Tensor]) -> None:
+    """Copy what the backbone has; a missing or misshapen tensor is an error, not a warning."""
+    own = net.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise ConfigError(
+            f"the encoder weights lack {len(missing)} of the backbone's tensors, the first is "
+            f"{missing[0]!r}; they must have timm's own keys"
+        )
+    for key, value in own.items():
+        if key not in state:
+            continue
+        given = state[key]
+        if given.ndim == 4 and given.shape[1] == 3 and value.shape[1] != 3:
+            # Another number of bands: the RGB filters' mean, scaled to keep the response's size.
+            bands = value.shape[1]
+            given = given.mean(1, keepdim=True).repeat(1, bands, 1, 1) * (3.0 / bands)
+        if given.shape != value.shape:
+            raise ConfigError(
+                f"encoder weights: {key} has shape {tuple(given.shape)}, "
+                f"the backbone wants {tuple(value.shape)}"
+            )
+        with torch.no_grad():
+            value.copy_(given)

@@ -1,0 +1,145 @@
+"""Make a trained network fast to run: batch norms folded away, activations fused.
+
+Folding is exact algebra (``w' = w * gamma / sqrt(var + eps)``, see
+:func:`torch.nn.utils.fuse_conv_bn_eval`). Which batch norm follows which convolution is observed
+on a test input rather than guessed from names, and the folded network must give the same output
+on it, or the original is kept.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+_TOLERANCE = 1e-3
+"""Largest difference that folding may make, relative to the largest output."""
+
+
+class FusedConv2d(nn.Module):
+    """A convolution whose bias and activation are computed while its output is in cache.
+
+    Runs oneDNN's fused primitive with weights packed for it once. CPU and inference only.
+    """
+
+    def __init__(self, conv: nn.Conv2d, activation: tuple[str, list[float]]) -> None:
+        super().__init__()
+        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self.activation, self.limits = activation
+        self.register_buffer("weight", conv.weight.detach().to_mkldnn(), persistent=False)
+        bias = None if conv.bias is None else conv.bias.detach()
+        self.register_buffer("bias", bias, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self.bias, *self.geometry, self.activation, self.limits, ""
+        )
+
+
+def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
+    """A copy of the network in evaluation mode without the batch norms that follow convolutions.
+
+    Parameters
+    ----------
+    model:
+        Any network; it is left as it is.
+    example:
+        An input that it takes; observed once to see what follows what.
+
+    Returns
+    -------
+    The folded copy, or an unfolded copy where folding would change the output.
+    """
+    model = copy.deepcopy(model).eval()
+    with torch.inference_mode():
+        before = _first_tensor(model(example))
+    folded = copy.deepcopy(model)
+    for conv_name, norm_name in _followers(folded, example, nn.Conv2d, nn.BatchNorm2d).items():
+        conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        folded.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
+        # timm's BatchNormAct2d carries the activation that comes after it.
+        folded.set_submodule(norm_name, getattr(norm, "act", nn.Identity()))
+    with torch.inference_mode():
+        after = _first_tensor(folded(example))
+    if (after - before).abs().max() > _TOLERANCE * before.abs().max():
+        return model
+    return folded
+
+
+def fuse_activations(model: nn.Module, example: Tensor) -> nn.Module:
+    """Join each convolution with the ReLU or ReLU6 behind it, in place (CPU, folded networks)."""
+    if not torch.backends.mkldnn.is_available():
+        return model
+    followers = _followers(model, example, nn.Conv2d, (nn.ReLU, nn.ReLU6))
+    for name, module in list(model.named_modules()):
+        if not isinstance(module, nn.Conv2d) or not _fusable(module):
+            continue
+        activation: tuple[str, list[float]] = ("none", [])
+        if name in followers:
+            following = model.get_submodule(followers[name])
+            activation = ("hardtanh", [0.0, 6.0]) if isinstance(following, nn.ReLU6) else ("relu", [])
+            model.set_submodule(followers[name], nn.Identity())
+        model.set_submodule(name, FusedConv2d(module, activation))
+    return model
+
+
+def _fusable(conv: nn.Conv2d) -> bool:
+    return type(conv) is nn.Conv2d and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+
+
+def _followers(
+    model: nn.Module, example: Tensor, first: type | tuple[type, ...], second: type | tuple[type, ...]
+) -> dict[str, str]:
+    """Names of modules of kind ``first`` whose output went straight into one of kind ``second``.
+
+    Only modules called once count: a shared one has no single neighbour.
+    """
+    makers: dict[int, str] = {}
+    outputs: list[Tensor] = []  # kept alive, so that ids stay unique
+    pairs: dict[str, str] = {}
+    calls: dict[str, int] = {}
+    readers: dict[int, int] = {}
+    hooks = []
+
+    def made(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, __: object, output: Tensor) -> None:
+            calls[name] = calls.get(name, 0) + 1
+            makers[id(output)] = name
+            outputs.append(output)
+
+        return hook
+
+    def read(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            calls[name] = calls.get(name, 0) + 1
+            if id(inputs[0]) in makers:
+                pairs[makers[id(inputs[0])]] = name
+                readers[id(inputs[0])] = readers.get(id(inputs[0]), 0) + 1
+
+        return hook
+
+    for name, module in model.named_modules():
+        if isinstance(module, first):
+            hooks.append(module.register_forward_hook(made(name)))
+        elif isinstance(module, second):
+            hooks.append(module.register_forward_pre_hook(read(name)))
+    try:
+        with torch.inference_mode():
+            model(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    shared = {makers[key] for key, count in readers.items() if count > 1}
+    return {
+        a: b for a, b in pairs.items() if calls[a] == 1 and calls[b] == 1 and a not in shared
+    }
+
+
+def _first_tensor(output: object) -> Tensor:
+    while not isinstance(output, Tensor):
+        output = output[0]  # pyright: ignore[reportIndexIssue]
+    return output

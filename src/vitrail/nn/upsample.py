@@ -1,0 +1,104 @@
+"""The two ways up of our U-Nets: from a feature pyramid back to full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ConvNormAct(nn.Sequential):
+    """3x3 convolution, batch normalisation, ReLU; the shape is kept."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class PlainDecoder(nn.Module):
+    """Nearest-neighbour upsampling, concatenation with the skip, two 3x3 convolutions a level.
+
+    The form of segmentation_models.pytorch's ``Unet`` (MIT), against which it is checked: five
+    levels over a five-stage encoder, the last one at full resolution without a skip.
+
+    Parameters
+    ----------
+    encoder_channels:
+        Widths of the encoder's stages, finest first.
+    channels:
+        Widths of the levels, coarsest first; one more than there are skips.
+    """
+
+    def __init__(self, encoder_channels: Sequence[int], channels: Sequence[int]) -> None:
+        super().__init__()
+        *skips, deepest = encoder_channels
+        skip_widths = [*reversed(skips), 0]
+        if len(channels) != len(skip_widths):
+            raise ValueError(f"{len(skip_widths)} levels need as many widths, got {len(channels)}")
+        inputs = [deepest, *channels[:-1]]
+        self.levels = nn.ModuleList(
+            nn.Sequential(ConvNormAct(below + skip, width), ConvNormAct(width, width))
+            for below, skip, width in zip(inputs, skip_widths, channels, strict=True)
+        )
+        self.out_channels = channels[-1]
+
+    def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Features, finest first, to ``(B, out_channels, *size)``."""
+        *skips, x = features
+        for level, skip in zip(self.levels, [*reversed(skips), None], strict=True):
+            x = F.interpolate(x, size=size if skip is None else skip.shape[-2:], mode="nearest")
+            x = level(x if skip is None else torch.cat([x, skip], dim=1))
+        return x
+
+
+class Pix2PixDecoder(nn.Module):
+    """The pix2pix upsampler: transposed 3x3 stride-2 convolution, batch norm, ReLU, concatenation.
+
+    As the TensorFlow segmentation tutorial uses it over MobileNetV2 (512-256-128-64); from Isola
+    et al., "Image-to-Image Translation with Conditional Adversarial Networks", arXiv:1611.07004.
+    The result stays at the finest skip's stride: the last transposed convolution, which yields
+    the logits, belongs to the model.
+    """
+
+    def __init__(
+        self, encoder_channels: Sequence[int], channels: Sequence[int] = (512, 256, 128, 64)
+    ) -> None:
+        super().__init__()
+        *skips, below = encoder_channels
+        if len(channels) != len(skips):
+            raise ValueError(f"{len(skips)} levels need as many widths, got {len(channels)}")
+        self.levels = nn.ModuleList()
+        for skip, width in zip(reversed(skips), channels, strict=True):
+            self.levels.append(
+                nn.Sequential(
+                    upsample_twice(below, width, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(inplace=True),
+                )
+            )
+            below = width + skip
+        self.out_channels = below
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Features, finest first, to ``(B, out_channels, h, w)`` at the finest feature's size."""
+        *skips, x = features
+        for level, skip in zip(self.levels, reversed(skips), strict=True):
+            x = torch.cat([crop_to(level(x), skip.shape[-2:]), skip], dim=1)
+        return x
+
+
+def upsample_twice(in_channels: int, out_channels: int, *, bias: bool) -> nn.ConvTranspose2d:
+    """Transposed 3x3 convolution of stride 2: ``(h, w)`` becomes exactly ``(2h, 2w)``."""
+    return nn.ConvTranspose2d(
+        in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias
+    )
+
+
+def crop_to(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Drop the last row or column that doubling an odd size (rounded up) has added."""
+    return x[..., : size[0], : size[1]]

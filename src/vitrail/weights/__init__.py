@@ -1,0 +1,1 @@
+"""Cards that describe weights, the files that hold them, and the catalogue of what ships."""

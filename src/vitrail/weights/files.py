@@ -1,0 +1,113 @@
+"""Checkpoints: safetensors with the card inside. Nothing here can execute what a file contains."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from vitrail.errors import OutputError, WeightsError
+from vitrail.weights.card import Card
+from vitrail.weights.header import CARD_KEY, read_metadata
+
+_SHOWN = 4
+"""How many differing tensors a message lists before it only counts them."""
+
+
+def write_checkpoint(
+    path: Path, model: nn.Module, card: Card, *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write weights and card, atomically: the path holds the old file or the whole new one.
+
+    Convolution and matrix weights are stored as ``dtype``; vectors (biases, batch-norm
+    statistics) stay float32, since they are small and their range matters.
+
+    Raises
+    ------
+    OutputError
+        the file could not be written; the old one, if any, is untouched.
+    """
+    tensors = {
+        name: (value.to(dtype) if value.is_floating_point() and value.ndim > 1 else value)
+        .detach()
+        .cpu()
+        .contiguous()
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")  # only counts training steps
+    }
+    content = save(tensors, {CARD_KEY: card.model_dump_json()})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path}: the checkpoint could not be written ({error})") from None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, on the CPU.
+
+    Raises
+    ------
+    WeightsError
+        the file is missing, is not safetensors, or is cut short.
+    """
+    read_metadata(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read as safetensors ({error})") from None
+
+
+def load_state(model: nn.Module, tensors: dict[str, Tensor], source: str | Path) -> None:
+    """Fill a network with tensors that must fit it exactly.
+
+    Raises
+    ------
+    WeightsError
+        lists what is missing, what is too much, and which shapes differ.
+    """
+    own = {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    given = {name: v for name, v in tensors.items() if not name.endswith("num_batches_tracked")}
+    faults = [
+        *_listed("lacks", [name for name in own if name not in given]),
+        *_listed("has too much", [name for name in given if name not in own]),
+        *_listed(
+            "differs in shape",
+            [
+                f"{name} {tuple(given[name].shape)} where the model has {tuple(value.shape)}"
+                for name, value in own.items()
+                if name in given and given[name].shape != value.shape
+            ],
+        ),
+    ]
+    if faults:
+        raise WeightsError(f"{source}: does not fit the model: " + "; ".join(faults))
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(given[name])
+
+
+def _listed(fault: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return [f"{fault} {', '.join(names[:_SHOWN])}{rest}"]

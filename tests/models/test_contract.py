@@ -1,0 +1,93 @@
+"""What every registered architecture must do; a new one is added to ``CASES``."""
+
+import pytest
+import torch
+
+from vitrail.losses import SemanticTargets
+from vitrail.models.base import Frame, SemanticModel
+from vitrail.models.registry import ARCHITECTURES, build
+
+CASES = {
+    "unet-plain": ("unet", {"classes": 3, "decoder_channels": [32, 24, 16, 16, 8]}),
+    "unet-pix2pix": ("unet", {"classes": 3, "decoder": "pix2pix", "decoder_channels": [32, 24, 16, 8]}),
+    "unet-resnet-4-bands": ("unet", {"classes": 2, "encoder": "resnet18", "in_channels": 4}),
+}
+
+
+@pytest.fixture(params=CASES)
+def model(request: pytest.FixtureRequest) -> SemanticModel:
+    torch.manual_seed(0)
+    return build(*CASES[request.param])
+
+
+def bands(model: SemanticModel) -> int:
+    return next(p for p in model.parameters() if p.ndim == 4).shape[1]
+
+
+def targets(model: SemanticModel, size: tuple[int, int]) -> SemanticTargets:
+    labels = torch.zeros(2, *size, dtype=torch.int64)
+    labels[:, size[0] // 3 :, size[1] // 2 :] = model.classes - 1
+    labels[:, :2] = 255
+    return SemanticTargets(labels, ignore=255, background=0)
+
+
+def test_every_architecture_has_a_case() -> None:
+    assert {architecture for architecture, _ in CASES.values()} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (33, 40), (1, 1)])
+def test_logits_have_the_input_size(model: SemanticModel, size: tuple[int, int]) -> None:
+    model.eval()
+    with torch.inference_mode():
+        raw = model(torch.randn(2, bands(model), *size))
+    assert raw.logits.shape == (2, model.classes, *size)
+    assert raw.logits.isfinite().all()
+
+
+def test_training_lowers_the_loss(model: SemanticModel) -> None:
+    images, truth = torch.randn(2, bands(model), 64, 64), targets(model, (64, 64))
+    images += truth.labels.clamp(max=2)[:, None]
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(8):
+        loss = torch.stack(list(model.loss(model(images), truth).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_every_parameter_gets_a_gradient(model: SemanticModel) -> None:
+    raw = model(torch.randn(2, bands(model), 64, 64))
+    torch.stack(list(model.loss(raw, targets(model, (64, 64))).values())).sum().backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not idle
+
+
+def test_evaluation_is_deterministic_and_blind_to_its_batch(model: SemanticModel) -> None:
+    model.eval()
+    images = torch.randn(2, bands(model), 64, 64)
+    with torch.inference_mode():
+        together, again = model(images).logits, model(images).logits
+        alone = model(images[1:]).logits
+    assert torch.equal(together, again)
+    torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_export_gives_the_same_logits(model: SemanticModel) -> None:
+    model.eval()
+    images = torch.randn(1, bands(model), 64, 96)
+    exported = torch.export.export(model, (images,)).module()
+    with torch.inference_mode():
+        torch.testing.assert_close(exported(images)[0], model(images)[0])
+
+
+def test_decode_returns_to_the_original_size(model: SemanticModel) -> None:
+    model.eval()
+    with torch.inference_mode():
+        raw = model(torch.randn(2, bands(model), 64, 96))
+    frames = [Frame((480, 640), (64, 86)), Frame((1, 700), (1, 96))]
+    labels = model.decode(raw, frames)
+    assert [label.shape for label in labels] == [(480, 640), (1, 700)]
+    assert all(label.max() < model.classes and label.dtype == "uint8" for label in labels)

@@ -1,0 +1,70 @@
+"""Folding batch norms changes the speed and not the answer."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from vitrail.models.registry import build
+from vitrail.nn.fuse import fold_batch_norms
+
+
+def scramble(model: nn.Module) -> nn.Module:
+    """Give batch norms statistics that matter."""
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.2)
+    return model.eval()
+
+
+def norms(model: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+@pytest.mark.parametrize("decoder", ["plain", "pix2pix"])
+def test_unet_is_folded_exactly(decoder: str) -> None:
+    model = scramble(build("unet", {"classes": 3, "decoder": decoder}))
+    images = torch.randn(1, 3, 64, 96)
+    folded = fold_batch_norms(model, torch.randn(1, 3, 64, 64))
+    with torch.inference_mode():
+        expected, logits = model(images).logits, folded(images).logits
+    assert norms(model) > 50  # the original keeps its own
+    # Transposed convolutions keep theirs: four in the pix2pix upsampler.
+    assert norms(folded) == (0 if decoder == "plain" else 4)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_norm_before_its_convolution_stays() -> None:
+    """DenseNet normalises first; only pairs that really follow each other may be folded."""
+    model = scramble(timm.create_model("densenet121", num_classes=4))
+    images = torch.randn(1, 3, 64, 64)
+    folded = fold_batch_norms(model, images)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(images), model(images), rtol=1e-3, atol=1e-3)
+    assert 0 < norms(folded) < norms(model)
+
+
+class Shared(nn.Module):
+    """One convolution read by two norms, and one norm used twice: neither may be folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+        self.a, self.b = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        return self.a(y) + self.b(y) + self.a(self.second(y))
+
+
+def test_shared_modules_are_left_alone() -> None:
+    model = scramble(Shared())
+    images = torch.randn(2, 3, 8, 8)
+    folded = fold_batch_norms(model, images)
+    assert norms(folded) == 2
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(images), model(images))
