@@ -1,0 +1,1 @@
+"""The one path from any image to a result."""

@@ -1,0 +1,104 @@
+"""A network made ready for inference: images in, results at original size out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitrail.errors import ImageError
+from vitrail.image import Image
+from vitrail.models.base import RawOutput, SemanticModel
+from vitrail.nn.fuse import fold_batch_norms
+from vitrail.predict.device import Precision
+from vitrail.predict.network_params import NetworkParams
+from vitrail.predict.preprocess import fit_size, to_batch
+from vitrail.result import SemanticResult
+from vitrail.weights.card import Card
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Network:
+    """A trained network with its card, on a device, in a number format.
+
+    The network is copied in evaluation mode with its batch norms folded into the convolutions,
+    cast to ``precision`` and laid out channels-last.
+    """
+
+    def __init__(
+        self,
+        model: SemanticModel,
+        card: Card,
+        *,
+        device: torch.device,
+        precision: Precision,
+        params: NetworkParams,
+    ) -> None:
+        self.card = card
+        self.device = device
+        self.precision = precision
+        self.preprocessing = card.preprocessing
+        if params.image_size:
+            self.preprocessing = self.preprocessing.model_copy(update={"image_size": params.image_size})
+        self._decode = model.decode
+        self._stride = model.stride
+        self._dtype = _DTYPES[precision]
+        bands = len(self.preprocessing.mean)
+        example = torch.rand(1, bands, 2 * model.stride, 2 * model.stride) * 2 - 1
+        folded = fold_batch_norms(model.cpu().float(), example)
+        self._model = folded.to(device, self._dtype, memory_format=torch.channels_last)  # pyright: ignore
+
+    def __call__(self, image: Image) -> SemanticResult:
+        """Segment one image."""
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[Image]) -> list[SemanticResult]:
+        """Segment several images; each gets what it would get alone, whatever its neighbours.
+
+        Raises
+        ------
+        ImageError
+            an image has no colour bands that the network could take.
+        """
+        pictures = [self._picture(image) for image in images]
+        # Images share a pass only where they need the same padding: it is part of the input.
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, picture in enumerate(pictures):
+            groups.setdefault(self._padded(picture.shape[:2]), []).append(index)
+        results: dict[int, SemanticResult] = {}
+        for members in groups.values():
+            batch, frames = to_batch(
+                [pictures[index] for index in members], self.preprocessing, stride=self._stride
+            )
+            labels = self._decode(self._forward(batch), frames)
+            for index, label_map in zip(members, labels, strict=True):
+                results[index] = SemanticResult(
+                    label_map,
+                    self.card.classes,
+                    background=self.card.background,
+                    image=images[index],
+                )
+        return [results[index] for index in range(len(images))]
+
+    def _picture(self, image: Image) -> np.ndarray:
+        """The bands that the network takes, as uint8."""
+        bands = len(self.preprocessing.mean)
+        if bands == 3:
+            return image.rgb()
+        raise ImageError(
+            f"{image.source or 'the image'}: this network takes {bands} bands, "
+            "which are not RGB; only RGB networks are supported"
+        )
+
+    def _padded(self, size: tuple[int, ...]) -> tuple[int, int]:
+        height, width = fit_size((size[0], size[1]), self.preprocessing.image_size)
+        stride = self._stride
+        return -(-height // stride) * stride, -(-width // stride) * stride
+
+    @torch.inference_mode()
+    def _forward(self, batch: Tensor) -> RawOutput:
+        raw = self._model(batch.to(self.device, self._dtype))
+        return RawOutput(raw.logits.float())

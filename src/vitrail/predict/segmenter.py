@@ -1,0 +1,276 @@
+"""The one path: a name, its parameters, an image in, a result out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+from vitrail.classical import METHODS
+from vitrail.errors import (
+    ParameterError,
+    UnknownNameError,
+    VitrailError,
+    WeightsError,
+    nearest,
+)
+from vitrail.image import Image, ImageSource, find_sources, read_image
+from vitrail.result import Result
+from vitrail.weights.card import Card
+from vitrail.weights.catalog import ALIASES, catalog, find
+
+OnError: TypeAlias = Callable[[str, VitrailError], None]
+"""Called with an image's name and what was wrong with it."""
+
+
+class Engine(Protocol):
+    """What does the work behind a segmenter: a classical method or a network."""
+
+    def __call__(self, image: Image) -> Result: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A line of ``list_models``."""
+
+    name: str
+    kind: Literal["classical", "network"]
+    summary: str
+    classes: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+class Segmenter:
+    """Any method or network behind one call; made by :func:`load`.
+
+    Attributes
+    ----------
+    name:
+        What it was loaded as.
+    engine:
+        The method with its parameters, or the network.
+    card:
+        The network's card; None for a classical method.
+    """
+
+    def __init__(self, name: str, engine: Engine, card: Card | None = None) -> None:
+        self.name, self.engine, self.card = name, engine, card
+
+    def __repr__(self) -> str:
+        return f"Segmenter({self.name!r})"
+
+    def __call__(self, image: ImageSource) -> Result:
+        """Segment one image: a path, URL, PIL image, array ``(H, W[, C])``, tensor ``(C, H, W)``.
+
+        The result has the image's own size.
+
+        Raises
+        ------
+        SourceError, ImageError
+            the image cannot be found or read.
+        ParameterError
+            a parameter does not fit this image (a prompt outside it, say).
+        """
+        return self.engine(read_image(image))
+
+    def predict(
+        self,
+        sources: ImageSource | Iterable[ImageSource],
+        *,
+        batch_size: int = 1,
+        on_error: OnError | None = None,
+    ) -> Iterator[Result]:
+        """Segment many images, one result each, in order, holding ``batch_size`` at a time.
+
+        Parameters
+        ----------
+        sources:
+            One source or several; folders and patterns among them stand for the images inside.
+        batch_size:
+            Images that go through a network together; a result never depends on it.
+        on_error:
+            Called for an image that cannot be read or segmented, which is then left out; without
+            it, the first such image raises.
+
+        Raises
+        ------
+        SourceError
+            at once, when a path does not exist, or a folder or pattern holds no image (unless
+            ``on_error`` takes it).
+        """
+        if batch_size < 1:
+            raise ParameterError(f"batch_size={batch_size}: expected at least 1")
+        return self._predict(_expand(sources, on_error), batch_size, on_error)
+
+    def _predict(
+        self, sources: Iterable[ImageSource], size: int, on_error: OnError | None
+    ) -> Iterator[Result]:
+        pending = iter(sources)
+        while chunk := list(itertools.islice(pending, size)):
+            images: list[Image] = []
+            for source in chunk:
+                try:
+                    images.append(read_image(source))
+                except VitrailError as error:
+                    _report(source, error, on_error)
+            yield from self._segment(images, on_error)
+
+    def _segment(self, images: Sequence[Image], on_error: OnError | None) -> Iterator[Result]:
+        from vitrail.predict.network import Network
+
+        if isinstance(self.engine, Network):
+            if images:
+                yield from self.engine.batch(images)
+            return
+        for image in images:
+            try:
+                result = self.engine(image)
+            except VitrailError as error:
+                _report(image, error, on_error)
+            else:
+                yield result
+
+
+def load(
+    name: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    **params: object,
+) -> Segmenter:
+    """A segmenter by name, or from a ``.safetensors`` file that holds its card.
+
+    Parameters
+    ----------
+    name:
+        A classical method (``"kmeans"``), a packaged model (``"subjects"``), or the path of a
+        checkpoint. :func:`list_models` lists the names.
+    weights:
+        A local checkpoint whose tensors replace those of the named network.
+    device:
+        ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``. Classical
+        methods run on the CPU.
+    precision:
+        ``float32`` for exact parity, ``bfloat16``, ``float16``, or ``auto``: the fastest that
+        the device does well.
+    params:
+        The method's own parameters, such as ``k=3``; for networks ``image_size``.
+
+    Raises
+    ------
+    UnknownNameError
+        nothing has that name; the message offers the nearest.
+    ParameterError
+        a parameter is unknown, of the wrong type or out of range.
+    WeightsError
+        the checkpoint is damaged, is a pickle, or does not fit.
+    """
+    text = os.fspath(name)
+    if text in METHODS:
+        if weights is not None:
+            raise ParameterError(f"{text} is a classical method and takes no weights")
+        return Segmenter(text, METHODS[text].from_params(params))
+    entry = find(text)
+    if entry is not None:
+        return _load_network(text, entry.path, weights, device, precision, params)
+    path = Path(text)
+    if path.suffix or path.parent != Path():  # a path: names have neither dot nor folder
+        return _load_network(path.name, path, weights, device, precision, params)
+    raise UnknownNameError("model", text, _names())
+
+
+def list_models() -> list[ModelInfo]:
+    """Everything that :func:`load` takes by name: packaged networks, then classical methods."""
+    networks = [
+        ModelInfo(
+            name,
+            "network",
+            entry.card.summary,
+            entry.card.classes,
+            tuple(alias for alias, target in ALIASES.items() if target == name),
+        )
+        for name, entry in catalog().items()
+    ]
+    return networks + [
+        ModelInfo(name, "classical", method.summary) for name, method in METHODS.items()
+    ]
+
+
+def _names() -> list[str]:
+    return [*METHODS, *catalog(), *ALIASES]
+
+
+def _load_network(
+    name: str,
+    checkpoint: Path,
+    weights: str | os.PathLike[str] | None,
+    device: str,
+    precision: str,
+    params: dict[str, object],
+) -> Segmenter:
+    # Here and not above: classical methods must not wait for torch and timm.
+    from pydantic import ValidationError
+
+    from vitrail.models.registry import build
+    from vitrail.predict.device import pick_device, pick_precision
+    from vitrail.predict.network import Network
+    from vitrail.predict.network_params import NetworkParams
+    from vitrail.weights.files import load_state, read_tensors
+    from vitrail.weights.header import read_card
+
+    unknown = [key for key in params if key not in NetworkParams.model_fields]
+    if unknown:
+        raise ParameterError(
+            f"{name} has no parameter {unknown[0]!r}; "
+            + nearest(unknown[0], NetworkParams.model_fields)
+        )
+    try:
+        settings = NetworkParams.model_validate(params)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise ParameterError(f"{fault['loc'][0]}={fault['input']!r}: {fault['msg']}") from None
+    where = pick_device(device)
+    number_format = pick_precision(precision, where)
+    card = read_card(checkpoint)
+    source = checkpoint if weights is None else Path(weights)
+    tensors = read_tensors(source)
+    try:
+        model = build(card.architecture, card.arguments)
+    except VitrailError as error:
+        raise WeightsError(f"{checkpoint}: its card describes no network we know: {error}") from None
+    load_state(model, tensors, source)
+    return Segmenter(
+        name, Network(model, card, device=where, precision=number_format, params=settings), card
+    )
+
+
+def _expand(
+    sources: ImageSource | Iterable[ImageSource], on_error: OnError | None
+) -> Iterable[ImageSource]:
+    """One flat sequence of sources; paths are checked and folders opened now, not later."""
+    if isinstance(sources, Iterator) and not hasattr(sources, "read"):
+        return sources
+    flat: list[ImageSource] = []
+    for source in sources if isinstance(sources, list | tuple) else [sources]:
+        if not isinstance(source, str | os.PathLike):
+            flat.append(source)  # pyright: ignore[reportArgumentType]
+            continue
+        try:
+            flat += find_sources([source])
+        except VitrailError as error:
+            _report(source, error, on_error)
+    return flat
+
+
+def _report(source: object, error: VitrailError, on_error: OnError | None) -> None:
+    if on_error is None:
+        raise error
+    if isinstance(source, Image):
+        name = source.source or "image"
+    else:
+        name = os.fspath(source) if isinstance(source, str | os.PathLike) else "image"
+    on_error(name, error)

@@ -1,0 +1,1 @@
+"""Training: a recipe, one explicit loop, a checkpoint with its card."""

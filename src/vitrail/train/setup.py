@@ -1,0 +1,109 @@
+"""What a training needs before its first step: data, loaders, parameter groups, a start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from vitrail.data.formats.index_masks import IndexMasks
+from vitrail.data.sample import LabelSpace, SampleSource
+from vitrail.data.transforms import Example, TrainingSet, augmentation
+from vitrail.errors import ConfigError
+from vitrail.models.base import SemanticModel
+from vitrail.train.config import Recipe, Split, TrainConfig
+from vitrail.weights.files import read_tensors
+
+
+def open_split(recipe: Recipe, split: Split, space: LabelSpace) -> IndexMasks:
+    """One part of the recipe's data set; nothing is read yet."""
+    root = recipe.data.root
+    return IndexMasks(root / split.images, root / split.masks, space, recipe.data.unlabelled)
+
+
+def start_encoder(model: SemanticModel, recipe: Recipe) -> None:
+    """Give the encoder the weights that the recipe asks for."""
+    wanted = recipe.model.encoder_weights
+    encoder = getattr(model, "encoder", None)
+    if wanted is None:
+        return
+    if encoder is None:
+        raise ConfigError(f"{recipe.model.architecture} has no encoder for encoder_weights")
+    if isinstance(wanted, Path):
+        encoder.load_pretrained(read_tensors(wanted))
+    else:
+        encoder.load_pretrained(imagenet_state(str(recipe.model.arguments.get("encoder"))))
+
+
+def imagenet_state(name: str) -> dict[str, Tensor]:
+    """timm's pretrained weights for a backbone, from its cache or the hub.
+
+    Raises
+    ------
+    ConfigError
+        they cannot be had; says how to go on without a network.
+    """
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=True).state_dict()
+    except Exception as error:  # noqa: BLE001 - the hub client raises whatever its transport raises
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"the ImageNet weights of {name} could not be downloaded ({reason}); offline, set "
+            "model.encoder_weights=FILE.safetensors, or model.encoder_weights=null to start afresh"
+        ) from None
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict]:
+    """Four groups: encoder or not, decayed or not (biases and norms are not)."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((name.startswith("encoder."), parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": config.lr * (config.encoder_lr_scale if in_encoder else 1.0),
+            "weight_decay": config.weight_decay if decayed else 0.0,
+        }
+        for (in_encoder, decayed), parameters in groups.items()
+    ]
+
+
+def crop_sizes(config: TrainConfig) -> list[int]:
+    """The crop of each epoch."""
+    finish = min(config.finish_epochs, config.epochs)
+    return [config.image_size] * (config.epochs - finish) + [config.finish_size] * finish
+
+
+def make_loader(recipe: Recipe, training: SampleSource, size: int) -> DataLoader[Example]:
+    """Shuffled, augmented batches of square crops."""
+    config, augment = recipe.train, recipe.augment
+    transform = augmentation(
+        size,
+        scale=augment.scale,
+        flip=augment.flip,
+        rotate=augment.rotate,
+        colour=augment.colour,
+        grey=augment.grey,
+        ignore=recipe.data.ignore,
+    )
+    return DataLoader(
+        TrainingSet(training, transform),
+        batch_size=config.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=config.workers,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _one_thread(_: int) -> None:
+    """Workers decode and augment on one thread each: the cores belong to the network."""
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
