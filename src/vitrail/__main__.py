@@ -1,0 +1,6 @@
+"""``python -m vitrail``."""
+
+from vitrail.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""``vitrail models``: what can be loaded, and what each of it is."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+app = typer.Typer(help="List the models, or show one's card or parameters.", no_args_is_help=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+@app.command("list")
+def list_(as_json: _Json = False) -> None:
+    """All names that --model and vitrail.load() take."""
+    from dataclasses import asdict
+
+    from vitrail.predict.segmenter import list_models
+
+    models = list_models()
+    if as_json:
+        print(json.dumps([asdict(model) for model in models], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("name", "kind", "what it does"):
+        table.add_column(heading)
+    for model in models:
+        names = "\n".join([model.name, *(f"  = {alias}" for alias in model.aliases)])
+        classes = f"\n{', '.join(model.classes)}" if model.classes else ""
+        table.add_row(names, model.kind, model.summary + classes)
+    Console().print(table)
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A name, or a .safetensors file.")],
+    as_json: _Json = False,
+) -> None:
+    """A network's card, or a classical method's parameters."""
+    from pathlib import Path
+
+    from vitrail.classical import METHODS
+    from vitrail.errors import UnknownNameError
+    from vitrail.predict.network_params import NetworkParams
+    from vitrail.predict.segmenter import list_models
+    from vitrail.weights.catalog import find
+    from vitrail.weights.header import read_card
+
+    if name in METHODS:
+        method = METHODS[name]
+        params = parameters(method)
+        if as_json:
+            print(json.dumps({"name": name, "summary": method.summary, "parameters": params}))
+        else:
+            print(f"{name}: {method.summary}")
+            _print_parameters(params)
+        return
+    entry = find(name)
+    if entry is None and not Path(name).suffix:
+        known = [model.name for model in list_models()]
+        raise UnknownNameError("model", name, known)
+    card = entry.card if entry else read_card(Path(name))
+    if as_json:
+        print(card.model_dump_json(indent=2))
+        return
+    import yaml
+
+    print(yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
+    _print_parameters(parameters(NetworkParams))
+
+
+def parameters(params: type[BaseModel]) -> list[dict[str, Any]]:
+    """Name, type, default, range and meaning of each field of a parameter class."""
+    schema = params.model_json_schema()
+    required = schema.get("required", [])
+    rows: list[dict[str, Any]] = []
+    for name, field in schema.get("properties", {}).items():
+        options = field.get("anyOf", [field])
+        ranges = [f"{sign} {o[key]}" for o in options for key, sign in _BOUNDS.items() if key in o]
+        rows.append(
+            {
+                "name": name,
+                "type": " or ".join(_type(option) for option in options),
+                "default": "required" if name in required else field.get("default"),
+                "range": ", ".join(ranges),
+                "meaning": field.get("description", ""),
+            }
+        )
+    return rows
+
+
+_BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    return str(schema.get("type", "value"))
+
+
+def _print_parameters(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        return
+    table = Table(title="parameters (--set name=value)", title_justify="left")
+    for heading in ("name", "type", "default", "range", "meaning"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in ("name", "type", "default", "range", "meaning")))
+    Console().print(table)
