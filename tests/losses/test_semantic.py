@@ -64,8 +64,8 @@ def test_a_confident_bystander_costs_little_and_pulls_hardly() -> None:
     assert gradients[0.05][0] < 3.01 and gradients[0.05][1] < 1e-3
 
 
-def test_dice_equals_smp(batch: tuple) -> None:
-    f"""segmentation_models.pytorch {version("segmentation_models_pytorch")}, no smoothing."""
+@pytest.mark.parametrize("reference", [f"smp-{version('segmentation_models_pytorch')}"])
+def test_dice_equals_smp(batch: tuple, reference: str) -> None:
     logits, labels = batch
     theirs = smp.losses.DiceLoss("multiclass", smooth=0.0, ignore_index=IGNORE)
     ours = soft_dice(logits, SemanticTargets(labels, IGNORE), smooth=0.0)
@@ -121,7 +121,7 @@ def test_bfloat16_logits_are_summed_in_float32(batch: tuple) -> None:
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, soft_dice])
-def test_gradients(loss, batch: tuple, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+def test_gradients(loss, batch: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = batch
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # finite differences need it
     left_out = torch.tensor([[False, True, False, False], [False, False, True, True]])

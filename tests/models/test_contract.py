@@ -9,7 +9,10 @@ from vitrail.models.registry import ARCHITECTURES, build
 
 CASES = {
     "unet-plain": ("unet", {"classes": 3, "decoder_channels": [32, 24, 16, 16, 8]}),
-    "unet-pix2pix": ("unet", {"classes": 3, "decoder": "pix2pix", "decoder_channels": [32, 24, 16, 8]}),
+    "unet-pix2pix": (
+        "unet",
+        {"classes": 3, "decoder": "pix2pix", "decoder_channels": [32, 24, 16, 8]},
+    ),
     "unet-resnet-4-bands": ("unet", {"classes": 2, "encoder": "resnet18", "in_channels": 4}),
 }
 

@@ -153,7 +153,7 @@ def test_write_picture_is_exact_and_gives_the_picture_back(tmp_path, size, chann
 
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     """From now on, writing the file with this ending stops half-way: no space left."""
-    atomically = module._atomically
+    atomically = module.write_atomically
 
     def full(path: Path, fill):
         def half(file) -> None:
@@ -163,7 +163,7 @@ def fill_the_disk(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
 
         return atomically(path, half if path.name.endswith(suffix) else fill)
 
-    monkeypatch.setattr(module, "_atomically", full)
+    monkeypatch.setattr(module, "write_atomically", full)
 
 
 @pytest.mark.parametrize(

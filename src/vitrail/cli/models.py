@@ -50,7 +50,7 @@ def show(
     from vitrail.classical import METHODS
     from vitrail.errors import UnknownNameError
     from vitrail.predict.network_params import NetworkParams
-    from vitrail.predict.segmenter import list_models
+    from vitrail.predict.segmenter import known_names
     from vitrail.weights.catalog import find
     from vitrail.weights.header import read_card
 
@@ -65,15 +65,16 @@ def show(
         return
     entry = find(name)
     if entry is None and not Path(name).suffix:
-        known = [model.name for model in list_models()]
-        raise UnknownNameError("model", name, known)
+        raise UnknownNameError("model", name, known_names())
     card = entry.card if entry else read_card(Path(name))
     if as_json:
         print(card.model_dump_json(indent=2))
         return
     import yaml
 
-    print(yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
+    print(
+        yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip()
+    )
     _print_parameters(parameters(NetworkParams))
 
 

@@ -21,14 +21,18 @@ def predict(
     ],
     model: Annotated[
         str,
-        typer.Option("--model", "-m", help="A name from `vitrail models list`, or a .safetensors file."),
+        typer.Option(
+            "--model", "-m", help="A name from `vitrail models list`, or a .safetensors file."
+        ),
     ] = "subjects-unet-mobilenetv2",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the results; made if missing.")
     ] = Path("vitrail-out"),
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="A parameter of the model; repeatable."),
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="A parameter of the model; repeatable."
+        ),
     ] = None,
     crops: Annotated[
         bool, typer.Option("--crops", help="Also cut each object out, as a transparent PNG.")
@@ -43,9 +47,7 @@ def predict(
         Path | None, typer.Option(help="A checkpoint whose tensors replace the model's.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16 or float16.")
-    ] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through a network.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the outcome as JSON for other programs.")
@@ -142,11 +144,12 @@ class Outcome:
         """Write the contact sheet and print what was found."""
         if self.sheet:
             from vitrail.errors import VitrailError
-            from vitrail.result.write import write_sheet
+            from vitrail.result.legend import contact_sheet
+            from vitrail.result.write import write_picture
 
             path = self.out / "contact-sheet.jpg"
             try:
-                write_sheet(path, self.sheet)
+                write_picture(path, contact_sheet(self.sheet))
             except VitrailError as error:
                 self.fail(str(path), error)
         if self.quiet or not self.rows:
@@ -162,9 +165,12 @@ class Outcome:
                 Path(row["source"]).name,
                 f"{row['width']}×{row['height']}",
                 row["found"],
-                next((f for f in row["files"] if f.endswith(".overlay.jpg")), row["files"][0]),
+                Path(row["files"][0]).name,
             )
-        Console(soft_wrap=False).print(table)
+        console = Console()
+        console.print(table)
+        where = f"pictures, masks and JSON lie in {self.out}"
+        console.print(where, highlight=False, soft_wrap=True)
 
     def to_json(self) -> dict[str, Any]:
         """The outcome for other programs: ``results`` and ``errors``."""

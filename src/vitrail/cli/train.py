@@ -28,20 +28,20 @@ def train(
 
     settings = overrides or []
     plan = read_recipe(recipe, settings)
-    command = shlex.join(["vitrail", "train", recipe.as_posix(), *_portable(settings)])
+    command = shlex.join(["vitrail", "train", _portable(recipe), *map(_portable_setting, settings)])
     outcome = _run(plan, out / plan.name, command)
     best = outcome.best
     print(f"best: epoch {best.number}, mean IoU {best.mean_iou:.4f} -> {outcome.checkpoint}")
 
 
-def _portable(settings: list[str]) -> list[str]:
-    """Overrides as the card shows them: the paths of this machine mean nothing elsewhere."""
-    shown: list[str] = []
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        path = Path(value)
-        shown.append(f"{key}={path.name}" if path.is_absolute() else setting)
-    return shown
+def _portable(path: Path) -> str:
+    """A path as the card shows it: where it lay on this machine means nothing elsewhere."""
+    return path.name if path.is_absolute() else path.as_posix()
+
+
+def _portable_setting(setting: str) -> str:
+    key, _, value = setting.partition("=")
+    return f"{key}={_portable(Path(value))}" if Path(value).is_absolute() else setting
 
 
 def _run(plan: Recipe, out: Path, command: str) -> Outcome:

@@ -90,7 +90,11 @@ def augmentation(
     fill: dict[type | str, int] = {tv_tensors.Image: 0, tv_tensors.Mask: ignore}
     steps: list[v2.Transform] = [LongSideJitter(size, scale)]
     if rotate:
-        steps.append(v2.RandomApply([v2.RandomRotation(rotate, v2.InterpolationMode.BILINEAR, fill=fill)], 0.5))
+        steps.append(
+            v2.RandomApply(
+                [v2.RandomRotation(rotate, v2.InterpolationMode.BILINEAR, fill=fill)], 0.5
+            )
+        )
     steps.append(v2.RandomCrop(size, pad_if_needed=True, fill=fill))
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))
@@ -115,7 +119,10 @@ class LongSideJitter(v2.Transform):
         factor *= self.size / max(height, width)
         aspect = (1 + self.stretch) ** (2 * torch.rand(()).item() - 1)
         return {
-            "size": [max(1, round(height * factor * aspect)), max(1, round(width * factor / aspect))]
+            "size": [
+                max(1, round(height * factor * aspect)),
+                max(1, round(width * factor / aspect)),
+            ]
         }
 
     def transform(self, inpt: object, params: dict[str, object]) -> object:

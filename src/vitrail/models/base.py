@@ -88,7 +88,10 @@ def labels_at(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows = max(1, _STRIP_PIXELS // max(width, 1))
     for top in range(0, height, rows):
         part = slice(top, min(top + rows, height))
-        strip = logits[:, upper[part]] * (1 - weight[:, part]) + logits[:, lower[part]] * weight[:, part]
+        strip = (
+            logits[:, upper[part]] * (1 - weight[:, part])
+            + logits[:, lower[part]] * weight[:, part]
+        )
         wide = np.stack(
             [
                 cv2.resize(plane, (width, plane.shape[0]), interpolation=cv2.INTER_LINEAR)

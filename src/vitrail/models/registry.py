@@ -28,9 +28,7 @@ class Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     entry.name: entry
-    for entry in (
-        Architecture("unet", "U-Net over any timm encoder", UNetArguments, build_unet),
-    )
+    for entry in (Architecture("unet", "U-Net over any timm encoder", UNetArguments, build_unet),)
 }
 
 
@@ -52,9 +50,7 @@ def build(architecture: str, arguments: Mapping[str, object]) -> SemanticModel:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
-        raise ConfigError(
-            f"{architecture}: {where}={fault['input']!r}: {fault['msg']}"
-        ) from None
+        raise ConfigError(f"{architecture}: {where}={fault['input']!r}: {fault['msg']}") from None
     try:
         return entry.build(validated)
     except ValueError as error:

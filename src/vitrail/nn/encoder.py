@@ -43,7 +43,7 @@ class TimmEncoder(nn.Module):
         self.depth = depth
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images ``(B, C, H, W)`` to features ``(B, channels[i], ~H/strides[i], ~W/strides[i])``."""
+        """Images ``(B, C, H, W)`` to ``(B, channels[i], ~H/strides[i], ~W/strides[i])`` each."""
         return self.net(images)[: self.depth]
 
     def load_pretrained(self, state: dict[str, Tensor]) -> None:
@@ -69,7 +69,10 @@ class MobileNetV2Taps(nn.Module):
         # The 1280-wide layer behind the last tap is for classification only.
         self.net.conv_head, self.net.bn2 = nn.Identity(), nn.Identity()
         self.channels: list[int] = [
-            block.conv_pw.out_channels for stage in self.net.blocks for block in stage if _halves(block)
+            block.conv_pw.out_channels
+            for stage in self.net.blocks
+            for block in stage
+            if _halves(block)
         ] + [self.net.blocks[-1][-1].conv_pwl.out_channels]
 
     def forward(self, images: Tensor) -> list[Tensor]:

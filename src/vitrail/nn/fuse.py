@@ -1,4 +1,4 @@
-"""Make a trained network fast to run: batch norms folded away, activations fused.
+"""Make a trained network fast to run: batch norms folded into the convolutions before them.
 
 Folding is exact algebra (``w' = w * gamma / sqrt(var + eps)``, see
 :func:`torch.nn.utils.fuse_conv_bn_eval`). Which batch norm follows which convolution is observed
@@ -17,26 +17,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 _TOLERANCE = 1e-3
 """Largest difference that folding may make, relative to the largest output."""
-
-
-class FusedConv2d(nn.Module):
-    """A convolution whose bias and activation are computed while its output is in cache.
-
-    Runs oneDNN's fused primitive with weights packed for it once. CPU and inference only.
-    """
-
-    def __init__(self, conv: nn.Conv2d, activation: tuple[str, list[float]]) -> None:
-        super().__init__()
-        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
-        self.activation, self.limits = activation
-        self.register_buffer("weight", conv.weight.detach().to_mkldnn(), persistent=False)
-        bias = None if conv.bias is None else conv.bias.detach()
-        self.register_buffer("bias", bias, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, *self.geometry, self.activation, self.limits, ""
-        )
 
 
 def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
@@ -70,29 +50,8 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
     return folded
 
 
-def fuse_activations(model: nn.Module, example: Tensor) -> nn.Module:
-    """Join each convolution with the ReLU or ReLU6 behind it, in place (CPU, folded networks)."""
-    if not torch.backends.mkldnn.is_available():
-        return model
-    followers = _followers(model, example, nn.Conv2d, (nn.ReLU, nn.ReLU6))
-    for name, module in list(model.named_modules()):
-        if not isinstance(module, nn.Conv2d) or not _fusable(module):
-            continue
-        activation: tuple[str, list[float]] = ("none", [])
-        if name in followers:
-            following = model.get_submodule(followers[name])
-            activation = ("hardtanh", [0.0, 6.0]) if isinstance(following, nn.ReLU6) else ("relu", [])
-            model.set_submodule(followers[name], nn.Identity())
-        model.set_submodule(name, FusedConv2d(module, activation))
-    return model
-
-
-def _fusable(conv: nn.Conv2d) -> bool:
-    return type(conv) is nn.Conv2d and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-
-
 def _followers(
-    model: nn.Module, example: Tensor, first: type | tuple[type, ...], second: type | tuple[type, ...]
+    model: nn.Module, example: Tensor, first: type[nn.Module], second: type[nn.Module]
 ) -> dict[str, str]:
     """Names of modules of kind ``first`` whose output went straight into one of kind ``second``.
 
@@ -134,9 +93,7 @@ def _followers(
         for hook in hooks:
             hook.remove()
     shared = {makers[key] for key, count in readers.items() if count > 1}
-    return {
-        a: b for a, b in pairs.items() if calls[a] == 1 and calls[b] == 1 and a not in shared
-    }
+    return {a: b for a, b in pairs.items() if calls[a] == 1 and calls[b] == 1 and a not in shared}
 
 
 def _first_tensor(output: object) -> Tensor:

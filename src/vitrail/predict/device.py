@@ -52,9 +52,7 @@ def pick_precision(wanted: str, device: torch.device) -> Precision:
     if wanted == "float16" and device.type == "cpu":
         raise ParameterError("precision='float16' is not for the CPU; use bfloat16 or float32")
     if wanted not in ("float32", "bfloat16", "float16"):
-        raise ParameterError(
-            f"precision={wanted!r}: expected auto, float32, bfloat16 or float16"
-        )
+        raise ParameterError(f"precision={wanted!r}: expected auto, float32, bfloat16 or float16")
     return wanted  # pyright: ignore[reportReturnType]
 
 

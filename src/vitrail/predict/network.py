@@ -42,7 +42,9 @@ class Network:
         self.precision = precision
         self.preprocessing = card.preprocessing
         if params.image_size:
-            self.preprocessing = self.preprocessing.model_copy(update={"image_size": params.image_size})
+            self.preprocessing = self.preprocessing.model_copy(
+                update={"image_size": params.image_size}
+            )
         self._decode = model.decode
         self._stride = model.stride
         self._dtype = _DTYPES[precision]

@@ -180,7 +180,7 @@ def load(
     path = Path(text)
     if path.suffix or path.parent != Path():  # a path: names have neither dot nor folder
         return _load_network(path.name, path, weights, device, precision, params)
-    raise UnknownNameError("model", text, _names())
+    raise UnknownNameError("model", text, known_names())
 
 
 def list_models() -> list[ModelInfo]:
@@ -200,7 +200,8 @@ def list_models() -> list[ModelInfo]:
     ]
 
 
-def _names() -> list[str]:
+def known_names() -> list[str]:
+    """All names and aliases that :func:`load` takes."""
     return [*METHODS, *catalog(), *ALIASES]
 
 
@@ -241,7 +242,9 @@ def _load_network(
     try:
         model = build(card.architecture, card.arguments)
     except VitrailError as error:
-        raise WeightsError(f"{checkpoint}: its card describes no network we know: {error}") from None
+        raise WeightsError(
+            f"{checkpoint}: its card describes no network we know: {error}"
+        ) from None
     load_state(model, tensors, source)
     return Segmenter(
         name, Network(model, card, device=where, precision=number_format, params=settings), card

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from vitrail.atomic import write_atomically
 from vitrail.errors import ParameterError, UnknownNameError
 
 _SHOWN = 50  # rows of a long table that str() prints
@@ -118,7 +119,6 @@ class Table:
         OutputError
             the folder is missing or not writable, or the disk is full; names the path.
         """
-        from vitrail.result.write import _atomically
 
         def fill(file: IO[bytes]) -> None:
             text = io.StringIO(newline="")
@@ -127,7 +127,7 @@ class Table:
             writer.writerows(zip(*self.to_dict().values(), strict=True))
             file.write(text.getvalue().encode("utf-8"))
 
-        return _atomically(Path(path), fill)
+        return write_atomically(Path(path), fill)
 
 
 def _plain(value: Any) -> Any:

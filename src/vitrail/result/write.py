@@ -20,16 +20,13 @@ STEM.crops/         on request, NNN_class.png for each segment: an RGBA cut-out,
 from __future__ import annotations
 
 import re
-import secrets
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import cv2
 import numpy as np
 import PIL.Image
 
+from vitrail.atomic import make_folder, write_atomically
 from vitrail.errors import OutputError, ParameterError
 from vitrail.result.base import Result
 from vitrail.result.draw import Style, class_colours, draw
@@ -80,7 +77,7 @@ def write(
         raise ParameterError(f"quality is {quality}, expected 1 to 100")
     if crops and result.image is None:
         raise ParameterError("crops are cut from the image, and this result has none")
-    folder = make_folder(directory)
+    folder = make_folder(Path(directory))
     paths: list[Path] = []
     if overlay:
         suffix = "jpg" if max(result.size) <= _JPEG_SIDE else "png"
@@ -104,7 +101,7 @@ def write(
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """Write a file atomically: it appears whole, or (:class:`OutputError`) not at all."""
-    return _atomically(Path(path), lambda file: file.write(data))
+    return write_atomically(Path(path), lambda file: file.write(data))
 
 
 def write_picture(path: str | Path, picture: np.ndarray, *, quality: int = 90) -> Path:
@@ -138,16 +135,6 @@ def instance_map(result: InstanceResult) -> np.ndarray:
     return ids
 
 
-def make_folder(directory: str | Path) -> Path:
-    """The folder, made with its parents where it does not exist; :class:`OutputError` if not."""
-    folder = Path(directory)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _output_error(folder, error) from error
-    return folder
-
-
 def _write_ids(path: Path, ids: np.ndarray, colours: np.ndarray | None) -> Path:
     """A map of ids in the smallest of the three formats; ``colours`` are the palette's."""
     largest = int(ids.max())
@@ -155,7 +142,7 @@ def _write_ids(path: Path, ids: np.ndarray, colours: np.ndarray | None) -> Path:
         import tifffile
 
         wide = ids.astype(np.uint32, copy=False)
-        return _atomically(
+        return write_atomically(
             path.with_suffix(".tif"),
             lambda file: tifffile.imwrite(file, wide, compression="zlib", rowsperstrip=64),
         )
@@ -166,7 +153,7 @@ def _write_ids(path: Path, ids: np.ndarray, colours: np.ndarray | None) -> Path:
     table[:named] = colours[:named]
     image = PIL.Image.fromarray(ids.astype(np.uint8, copy=False))
     image.putpalette(table.tobytes())
-    return _atomically(path, lambda file: image.save(file, "PNG", compress_level=4))
+    return write_atomically(path, lambda file: image.save(file, "PNG", compress_level=4))
 
 
 def _write_crops(result: Result, folder: Path) -> list[Path]:
@@ -183,23 +170,6 @@ def _write_crops(result: Result, folder: Path) -> list[Path]:
     return paths
 
 
-def _atomically(path: Path, fill: Callable[[IO[bytes]], object]) -> Path:
-    """Fill a temporary file beside ``path``, then rename it; on any failure remove it."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                fill(file)
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise _output_error(path, error) from error
-    return path
-
-
 def _encode(suffix: str, pixels: np.ndarray, options: list[int] | None = None) -> bytes:
     """Pixels in OpenCV's channel order as the bytes of a file."""
     try:
@@ -209,11 +179,6 @@ def _encode(suffix: str, pixels: np.ndarray, options: list[int] | None = None) -
     if not done:
         raise OutputError(f"cannot encode {pixels.shape} pixels as {suffix!r}")
     return data.tobytes()
-
-
-def _output_error(path: Path, error: OSError) -> OutputError:
-    reason = error.strerror or str(error)
-    return OutputError(f"cannot write {path}: {reason}; free space or choose another folder")
 
 
 def _stem_of(result: Result) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from accelerate.utils import set_seed
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from vitrail.atomic import make_folder, write_atomically
 from vitrail.data.sample import LabelSpace, SampleSource
 from vitrail.data.transforms import Example
 from vitrail.errors import ConfigError, VitrailError
@@ -25,7 +27,14 @@ from vitrail.models.registry import build
 from vitrail.predict.device import pick_device, pick_precision
 from vitrail.predict.preprocess import normalise, to_batch
 from vitrail.train.config import Recipe
-from vitrail.train.setup import crop_sizes, make_loader, open_split, parameter_groups, start_encoder
+from vitrail.train.setup import (
+    crop_sizes,
+    make_loader,
+    open_split,
+    parameter_groups,
+    serial_opencv,
+    start_encoder,
+)
 from vitrail.weights.card import Card, Preprocessing, Score
 from vitrail.weights.files import write_checkpoint
 
@@ -61,6 +70,7 @@ OnStep = Callable[[int, int, int, float], None]
 OnEpoch = Callable[[Epoch], None]
 
 
+@serial_opencv()
 def train(
     recipe: Recipe,
     output: Path,
@@ -90,7 +100,10 @@ def train(
     config = recipe.train
     set_seed(config.seed)
     space = LabelSpace(recipe.data.classes, recipe.data.background, recipe.data.ignore)
-    training, validation = open_split(recipe, recipe.data.train, space), open_split(recipe, recipe.data.val, space)
+    training, validation = (
+        open_split(recipe, recipe.data.train, space),
+        open_split(recipe, recipe.data.val, space),
+    )
     model = build(
         recipe.model.architecture, {**recipe.model.arguments, "classes": len(space.classes)}
     )
@@ -98,10 +111,12 @@ def train(
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
     accelerator = Accelerator(
-        mixed_precision=_MIXED[precision], cpu=device.type == "cpu", step_scheduler_with_optimizer=False
+        mixed_precision=_MIXED[precision],
+        cpu=device.type == "cpu",
+        step_scheduler_with_optimizer=False,
     )
     model = model.to(accelerator.device, memory_format=torch.channels_last)  # pyright: ignore
-    averaged = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True)
+    averaged = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True, warmup_power=0.8)
     optimizer = torch.optim.AdamW(parameter_groups(model, config))
     sizes = crop_sizes(config)
     loaders = {size: make_loader(recipe, training, size) for size in set(sizes)}
@@ -116,8 +131,9 @@ def train(
     model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
     loaders = {size: accelerator.prepare(loader) for size, loader in loaders.items()}
 
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     history: list[Epoch] = []
+    steps_done = 0
     best = output / f"{recipe.name}.safetensors"
     for number, size in enumerate(sizes, start=1):
         start = time.perf_counter()
@@ -131,7 +147,8 @@ def train(
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            averaged.update(accelerator.unwrap_model(model))
+            steps_done += 1
+            averaged.update(accelerator.unwrap_model(model), step=steps_done)
             loss += total.item() * len(example.image)
             images += len(example.image)
             if not math.isfinite(loss):
@@ -146,7 +163,12 @@ def train(
         assert isinstance(network, SemanticModel)
         matrix = evaluate(network, validation, recipe.preprocessing, precision=precision)
         epoch = Epoch(
-            number, size, loss / images, matrix.mean_iou(), tuple(matrix.iou().tolist()), speed,
+            number,
+            size,
+            loss / images,
+            matrix.mean_iou(),
+            tuple(matrix.iou().tolist()),
+            speed,
             time.perf_counter() - start,
         )
         history.append(epoch)
@@ -204,7 +226,7 @@ def make_card(recipe: Recipe, epoch: Epoch, command: str) -> Card:
         dataset=recipe.data.root.name,
         split="val",
         protocol="IoU pooled over all pixels, at original image size, ignored pixels left out, "
-        f"no test-time augmentation; the epoch with the best mean IoU on this split ({epoch.number})",
+        f"no test-time augmentation; epoch {epoch.number}, the best on this split",
         values={
             "mean_iou": round(epoch.mean_iou, 4),
             **{
@@ -249,12 +271,11 @@ def _losses(
 
 
 def _write_history(path: Path, history: list[Epoch], classes: tuple[str, ...]) -> None:
-    """Rewrite the CSV whole, through a temporary file: it is never half a line."""
-    temporary = path.with_suffix(".csv.part")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        fields = ["number", "image_size", "loss", "mean_iou", "images_per_second", "seconds"]
-        writer.writerow([*fields, *(f"iou_{name}" for name in classes)])
-        for epoch in history:
-            writer.writerow([*(getattr(epoch, name) for name in fields), *epoch.class_iou])
-    temporary.replace(path)
+    """Rewrite the CSV whole."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    fields = ["number", "image_size", "loss", "mean_iou", "images_per_second", "seconds"]
+    writer.writerow([*fields, *(f"iou_{name}" for name in classes)])
+    for epoch in history:
+        writer.writerow([*(getattr(epoch, name) for name in fields), *epoch.class_iou])
+    write_atomically(path, lambda file: file.write(text.getvalue().encode()))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -47,9 +50,9 @@ def imagenet_state(name: str) -> dict[str, Tensor]:
     """
     import timm
 
-    try:
+    try:  # the hub client lets through whatever its transport raises
         return timm.create_model(name, pretrained=True).state_dict()
-    except Exception as error:  # noqa: BLE001 - the hub client raises whatever its transport raises
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"the ImageNet weights of {name} could not be downloaded ({reason}); offline, set "
@@ -79,7 +82,7 @@ def crop_sizes(config: TrainConfig) -> list[int]:
 
 
 def make_loader(recipe: Recipe, training: SampleSource, size: int) -> DataLoader[Example]:
-    """Shuffled, augmented batches of square crops."""
+    """Shuffled, augmented batches of square crops; each worker runs on one thread."""
     config, augment = recipe.train, recipe.augment
     transform = augmentation(
         size,
@@ -96,14 +99,20 @@ def make_loader(recipe: Recipe, training: SampleSource, size: int) -> DataLoader
         shuffle=True,
         drop_last=True,
         num_workers=config.workers,
-        worker_init_fn=_one_thread,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _one_thread(_: int) -> None:
-    """Workers decode and augment on one thread each: the cores belong to the network."""
-    import cv2
+@contextlib.contextmanager
+def serial_opencv() -> Iterator[None]:
+    """Keep OpenCV to the calling thread, so that loader processes can be forked at any time.
 
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    A child inherits OpenCV's thread pool without its threads and waits for them for ever, once
+    the parent has used it. The cores belong to the network while it trains anyway.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -11,7 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from vitrail.errors import OutputError, WeightsError
+from vitrail.atomic import make_folder, write_atomically
+from vitrail.errors import WeightsError
 from vitrail.weights.card import Card
 from vitrail.weights.header import CARD_KEY, read_metadata
 
@@ -41,21 +40,8 @@ def write_checkpoint(
         if not name.endswith("num_batches_tracked")  # only counts training steps
     }
     content = save(tensors, {CARD_KEY: card.model_dump_json()})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"{path}: the checkpoint could not be written ({error})") from None
+    make_folder(path.parent)
+    write_atomically(path, lambda file: file.write(content))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

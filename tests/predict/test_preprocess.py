@@ -1,0 +1,53 @@
+"""Resizing, padding and normalising, and finding the way back."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vitrail.predict.preprocess import fit_size, to_batch
+from vitrail.weights.card import Preprocessing
+
+PLAIN = Preprocessing(image_size=64, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [((480, 640), (48, 64)), ((640, 480), (64, 48)), ((1, 20000), (1, 64)), ((1, 1), (64, 64))],
+)
+def test_the_long_side_fits(size: tuple[int, int], fitted: tuple[int, int]) -> None:
+    assert fit_size(size, 64) == fitted
+
+
+def test_pictures_lie_at_the_top_left_and_the_rest_is_black() -> None:
+    pictures = [np.full((30, 60, 3), 200, np.uint8), np.full((50, 25, 3), 100, np.uint8)]
+    batch, frames = to_batch(pictures, PLAIN, stride=32)
+    assert batch.shape == (2, 3, 64, 64)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert [frame.original for frame in frames] == [(30, 60), (50, 25)]
+    assert [frame.resized for frame in frames] == [(32, 64), (64, 32)]
+    torch.testing.assert_close(batch[0, :, :32], torch.full((3, 32, 64), 200 / 255))
+    torch.testing.assert_close(batch[1, :, :, :32], torch.full((3, 64, 32), 100 / 255))
+    assert not batch[0, :, 32:].any() and not batch[1, :, :, 32:].any()
+
+
+def test_normalisation_is_per_band() -> None:
+    preprocessing = Preprocessing(image_size=32, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 1.0))
+    pixel = np.array([51, 102, 153], np.uint8)
+    batch, _ = to_batch([np.tile(pixel, (32, 32, 1))], preprocessing, stride=32)
+    expected = (pixel / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.25, 1.0]
+    np.testing.assert_allclose(batch[0, :, 5, 5].numpy(), expected, rtol=1e-5)
+
+
+def test_shrinking_averages_instead_of_skipping() -> None:
+    checks = ((np.indices((256, 256)).sum(0) % 2) * 255).astype(np.uint8)
+    batch, _ = to_batch([cv2.merge([checks] * 3)], PLAIN, stride=32)
+    assert (batch - 0.5).abs().max() < 0.01
+
+
+@pytest.mark.parametrize(
+    "values", [{"image_size": 8}, {"std": (0.5, 0.5)}, {"std": (0.5, 0.0, 0.5)}, {"size": 64}]
+)
+def test_a_card_cannot_ask_for_nonsense(values: dict) -> None:
+    with pytest.raises(ValueError, match="1 validation error"):
+        Preprocessing.model_validate({"image_size": 64, **values})

@@ -1,0 +1,71 @@
+"""Recipes: what is read, and how mistakes in them are named."""
+
+from pathlib import Path
+
+import pytest
+
+from vitrail.errors import ConfigError
+from vitrail.train.config import read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_valid(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.data.background is None or recipe.data.background < len(recipe.data.classes)
+
+
+def test_overrides_are_yaml() -> None:
+    recipe = read_recipe(
+        RECIPES / "subjects.yaml",
+        [
+            "train.epochs=3",
+            "augment.scale=[1.0, 2]",
+            "data.root=/some/where",
+            "model.encoder_weights=null",
+        ],
+    )
+    assert recipe.train.epochs == 3
+    assert recipe.augment.scale == (1.0, 2.0)
+    assert recipe.data.root == Path("/some/where")
+    assert recipe.model.encoder_weights is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=3", r"unknown key 'train.epoch'; did you mean 'epochs'"),
+        ("augmnt.flip=0", r"unknown key 'augmnt'; did you mean 'augment'"),
+        ("train.epochs=many", r"train.epochs='many': .*integer"),
+        ("train.lr=-1", r"train.lr=-1: .*greater than 0"),
+        ("augment.flip=1.5", r"augment.flip=1.5: .*less than or equal to 1"),
+        ("train.precision=double", r"train.precision='double'"),
+        ("epochs", r"expected section.key=value"),
+        ("name.sub=3", r"name is a value, not a section"),
+        ("train.lr=[", r"not valid YAML"),
+    ],
+)
+def test_mistakes_are_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_recipe(RECIPES / "subjects.yaml", [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n- b\n", "expected a mapping of sections, got list"),
+        ("a: [", "not valid YAML"),
+        ("name: x\n", "data is missing"),
+    ],
+)
+def test_files_that_are_no_recipe(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=message):
+        read_recipe(path)
+
+
+def test_a_missing_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none.yaml: cannot be read \(No such file"):
+        read_recipe(tmp_path / "none.yaml")
