@@ -12,11 +12,13 @@ import torch
 
 import vitrail
 from tests.drawn import write_recipe
+from vitrail.data.sample import LabelSpace
+from vitrail.data.transforms import unlabelled_flags
 from vitrail.errors import ConfigError, DataError
 from vitrail.metrics import ConfusionMatrix
 from vitrail.train.config import read_recipe
 from vitrail.train.loop import one_cycle, train
-from vitrail.train.setup import crop_sizes
+from vitrail.train.setup import crop_sizes, open_split, show_order
 from vitrail.weights.header import read_card
 
 
@@ -59,6 +61,25 @@ def test_the_checkpoint_scores_what_its_card_says(trained: tuple) -> None:
     assert matrix.mean_iou() == pytest.approx(score.values["mean_iou"], abs=0.01)
     assert score.command == "vitrail train tiny.yaml"
     assert "original image size" in score.protocol
+
+
+def test_training_goes_on_from_a_checkpoint(trained: tuple, tmp_path: Path) -> None:
+    recipe, outcome, _ = trained
+    overrides = [f"model.start={outcome.checkpoint}", "train.epochs=1", "train.lr=1e-6"]
+    again = read_recipe(recipe.data.root.parent / "tiny.yaml", overrides)
+    first = train(again, tmp_path / "run").history[0]
+    assert first.loss < 0.8 * outcome.history[0].loss
+    assert first.mean_iou > 0.6
+
+
+def test_some_images_are_shown_more_often(tmp_path: Path) -> None:
+    recipe = read_recipe(write_recipe(tmp_path), ["data.repeat={disc: 3, disc_001: 5}"])
+    space = LabelSpace(recipe.data.classes, 0, 255)
+    source = open_split(recipe, recipe.data.train, space)
+    order = show_order(source, recipe.data.repeat)
+    shown = {path.stem: order.count(index) for index, path in enumerate(source.images)}
+    assert (shown["disc_001"], shown["disc_003"], shown["square_000"]) == (5, 3, 1)
+    assert len(order) == 8 + 7 * 3 + 5
 
 
 def test_history_is_a_table(trained: tuple) -> None:
@@ -114,6 +135,8 @@ def refuse(tmp_path: Path, *overrides: str) -> pytest.ExceptionInfo:
         ("model.architecture=unett", "unett"),
         ("model.arguments.encoder=mobilenetv9", "mobilenetv9"),
         ("data.unlabelled={disc: [triangle]}", "'triangle'"),
+        ("model.start=none.safetensors", "none.safetensors: no such checkpoint"),
+        ("data.repeat={circle: 2}", "no image of the training set starts with 'circle'"),
         ("model.encoder_weights=none.safetensors", "none.safetensors: no such checkpoint"),
     ],
 )
@@ -142,10 +165,6 @@ def test_a_loss_that_is_not_finite_stops(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_partly_annotated_sources_reach_the_loss(tmp_path: Path) -> None:
-    from vitrail.data.sample import LabelSpace
-    from vitrail.data.transforms import unlabelled_flags
-    from vitrail.train.setup import open_split
-
     recipe = read_recipe(
         write_recipe(tmp_path), ["data.unlabelled={disc: [square], disc_001: [square, disc]}"]
     )

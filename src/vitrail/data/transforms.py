@@ -6,7 +6,7 @@ a sample and treats a ``tv_tensors.Mask`` with nearest-neighbour sampling.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,12 +87,13 @@ def augmentation(
     ignore:
         Label for pixels that come from outside the image.
     """
-    fill: dict[type | str, int] = {tv_tensors.Image: 0, tv_tensors.Mask: ignore}
+    fill: Any = {tv_tensors.Image: 0, tv_tensors.Mask: ignore}
     steps: list[v2.Transform] = [LongSideJitter(size, scale)]
     if rotate:
         steps.append(
             v2.RandomApply(
-                [v2.RandomRotation(rotate, v2.InterpolationMode.BILINEAR, fill=fill)], 0.5
+                [v2.RandomRotation([-rotate, rotate], v2.InterpolationMode.BILINEAR, fill=fill)],
+                0.5,
             )
         )
     steps.append(v2.RandomCrop(size, pad_if_needed=True, fill=fill))

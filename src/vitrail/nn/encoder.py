@@ -7,6 +7,8 @@ licence of each set of weights varies, see its card). MobileNetV2: Sandler et al
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class TimmEncoder(nn.Module):
     def __init__(self, name: str, *, in_channels: int = 3, depth: int = 5) -> None:
         super().__init__()
         self.net = _create(name, in_channels, features_only=True)
-        info = self.net.feature_info
+        info: Any = self.net.feature_info
         if depth > len(info):
             raise ConfigError(f"encoder {name} has {len(info)} stages, {depth} were asked for")
         self.channels: list[int] = info.channels()[:depth]
@@ -100,7 +102,8 @@ def _halves(block: nn.Module) -> bool:
     return hasattr(block, "conv_pw") and depthwise is not None and depthwise.stride == (2, 2)
 
 
-def _create(name: str, in_channels: int, **options: object) -> nn.Module:
+def _create(name: str, in_channels: int, **options: Any) -> Any:
+    """A timm network without pretrained weights; ``Any``, since its parts vary by family."""
     if not timm.is_model(name):
         raise UnknownNameError("timm encoder", name, timm.list_models())
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,6 +44,10 @@ class DataConfig(_Section):
         description="how likely a background pixel of such a source is one of those classes, "
         "relative to the whole set; 0: never, 1: nothing is known",
     )
+    repeat: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(
+        default_factory=dict,
+        description="file-name prefix: how many times an epoch shows each of these images",
+    )
 
 
 class ModelConfig(_Section):
@@ -55,6 +59,9 @@ class ModelConfig(_Section):
         None,
         description="imagenet: timm's own, a download; a path: safetensors with timm's keys; "
         "null: random",
+    )
+    start: Path | None = Field(
+        None, description="checkpoint to go on from: the whole network, not only its encoder"
     )
 
 
@@ -100,7 +107,7 @@ class Recipe(_Section):
     data: DataConfig
     model: ModelConfig
     preprocessing: Preprocessing
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = Field(default_factory=lambda: AugmentConfig.model_validate({}))
     train: TrainConfig
     training_data: str = Field(description="what the card says of the data")
     licences: Licences

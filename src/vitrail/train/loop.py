@@ -33,7 +33,7 @@ from vitrail.train.setup import (
     open_split,
     parameter_groups,
     serial_opencv,
-    start_encoder,
+    start_weights,
 )
 from vitrail.weights.card import Card, Preprocessing, Score
 from vitrail.weights.files import write_checkpoint
@@ -107,7 +107,7 @@ def train(
     model = build(
         recipe.model.architecture, {**recipe.model.arguments, "classes": len(space.classes)}
     )
-    start_encoder(model, recipe)
+    start_weights(model, recipe)
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
     accelerator = Accelerator(

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from vitrail.data.formats.index_masks import IndexMasks
-from vitrail.data.sample import LabelSpace, SampleSource
+from vitrail.data.sample import LabelSpace
 from vitrail.data.transforms import Example, TrainingSet, augmentation
 from vitrail.errors import ConfigError
 from vitrail.models.base import SemanticModel
 from vitrail.train.config import Recipe, Split, TrainConfig
-from vitrail.weights.files import read_tensors
+from vitrail.weights.files import load_state, read_tensors
 
 
 def open_split(recipe: Recipe, split: Split, space: LabelSpace) -> IndexMasks:
@@ -26,8 +26,11 @@ def open_split(recipe: Recipe, split: Split, space: LabelSpace) -> IndexMasks:
     return IndexMasks(root / split.images, root / split.masks, space, recipe.data.unlabelled)
 
 
-def start_encoder(model: SemanticModel, recipe: Recipe) -> None:
-    """Give the encoder the weights that the recipe asks for."""
+def start_weights(model: SemanticModel, recipe: Recipe) -> None:
+    """Give the network, or its encoder, the weights that the recipe says to start from."""
+    if recipe.model.start is not None:
+        load_state(model, read_tensors(recipe.model.start), recipe.model.start)
+        return
     wanted = recipe.model.encoder_weights
     encoder = getattr(model, "encoder", None)
     if wanted is None:
@@ -81,7 +84,26 @@ def crop_sizes(config: TrainConfig) -> list[int]:
     return [config.image_size] * (config.epochs - finish) + [config.finish_size] * finish
 
 
-def make_loader(recipe: Recipe, training: SampleSource, size: int) -> DataLoader[Example]:
+def show_order(source: IndexMasks, repeat: Mapping[str, int]) -> list[int]:
+    """Indices of the images that one epoch shows: each once, or as often as its prefix says.
+
+    Raises
+    ------
+    ConfigError
+        a prefix that no image has: it is misspelt.
+    """
+    names = [path.name for path in source.images]
+    for prefix in repeat:
+        if not any(name.startswith(prefix) for name in names):
+            raise ConfigError(f"data.repeat: no image of the training set starts with {prefix!r}")
+    times = [
+        max((count for prefix, count in repeat.items() if name.startswith(prefix)), default=1)
+        for name in names
+    ]
+    return [index for index, count in enumerate(times) for _ in range(count)]
+
+
+def make_loader(recipe: Recipe, training: IndexMasks, size: int) -> DataLoader[Example]:
     """Shuffled, augmented batches of square crops; each worker runs on one thread."""
     config, augment = recipe.train, recipe.augment
     transform = augmentation(
@@ -93,8 +115,9 @@ def make_loader(recipe: Recipe, training: SampleSource, size: int) -> DataLoader
         grey=augment.grey,
         ignore=recipe.data.ignore,
     )
+    shown = Subset(TrainingSet(training, transform), show_order(training, recipe.data.repeat))
     return DataLoader(
-        TrainingSet(training, transform),
+        shown,
         batch_size=config.batch_size,
         shuffle=True,
         drop_last=True,
