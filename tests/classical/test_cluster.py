@@ -179,10 +179,11 @@ def test_kmeans_by_pixels_equals_by_colours(space):
     """A position weight of next to nothing takes the other road to the same clusters."""
     colors = kmeans(SMALL, 3, color=space, epsilon=0, attempts=3)
     pixels = kmeans(SMALL, 3, color=space, epsilon=0, attempts=3, position=1e-7)
-    assert (colors.labels == pixels.labels).mean() > 0.999
-    np.testing.assert_allclose(colors.centers, pixels.centers, atol=0.1)
-    np.testing.assert_allclose(colors.colors, pixels.colors, atol=0.1)
-    assert colors.inertia == pytest.approx(pixels.inertia, rel=1e-4)
+    # There are several fixed points within a millionth of the least inertia.
+    assert colors.inertia == pytest.approx(pixels.inertia, rel=1e-5)
+    assert (colors.labels == pixels.labels).mean() > 0.99
+    np.testing.assert_allclose(colors.centers, pixels.centers, atol=0.5)
+    np.testing.assert_allclose(colors.colors, pixels.colors, atol=0.5)
 
 
 def test_kmeans_of_other_depths_answers_in_their_unit():
