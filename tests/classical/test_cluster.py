@@ -19,9 +19,17 @@ from vitrail.classical.cluster import (
     kmeans,
     mean_shift,
 )
-from vitrail.classical.colors import color_table, from_space, grouped, paint, to_space
+from vitrail.classical.colors import (
+    color_table,
+    from_space,
+    grouped,
+    label_sums,
+    nearest_color,
+    paint,
+    to_space,
+)
 from vitrail.classical.gmm import Mixture, fit_mixture
-from vitrail.classical.kmeans import lloyd, spread_starts
+from vitrail.classical.lloyd import lloyd, spread_starts
 from vitrail.errors import ParameterError
 from vitrail.image import LUMA, read_image
 from vitrail.result import RegionResult
@@ -76,6 +84,36 @@ def test_color_spaces(reference):
     np.testing.assert_array_equal(from_space(to_space(colors, "rgb"), "rgb"), colors)
 
 
+@pytest.mark.parametrize("k", [2, 3, 16])
+def test_nearest_color_by_cells_is_the_nearest(k):
+    rng = np.random.default_rng(k)
+    rgb = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    centers = rng.integers(0, 511, (k, 3)) / 2  # halves: distances are exact, ties occur
+    centers[1] = centers[0] + [2, 0, 0]
+    np.testing.assert_array_equal(nearest_color(rgb, centers), _distances(rgb, centers).argmin(2))
+
+
+def test_nearest_color_on_whole_planes_of_the_cube():
+    """All reds and greens, at blues on and off the borders of cells."""
+    centers = np.array([[40.0, 90, 30], [180, 60.5, 200], [128, 200, 100]])
+    every = np.arange(256.0)
+    for blue in (0, 7, 8, 101, 255):
+        rgb = np.full((256, 256, 3), blue, np.uint8)
+        rgb[:, :, 0], rgb[:, :, 1] = every[:, None], every
+        expected = _distances(rgb, centers).argmin(2)
+        np.testing.assert_array_equal(nearest_color(rgb, centers), expected)
+
+
+def test_label_sums_are_exact():
+    labels = np.random.default_rng(0).integers(0, 5, SMALL.shape[:2]).astype(np.uint8)
+    counts, sums, squares = label_sums(SMALL, labels, 6)
+    for label in range(6):
+        inside = SMALL[labels == label].astype(np.int64)
+        assert counts[label] == len(inside)
+        np.testing.assert_array_equal(sums[label], inside.sum(axis=0))
+    assert squares == (SMALL.astype(np.int64) ** 2).sum()
+
+
 # k-means
 
 
@@ -100,6 +138,24 @@ def test_kmeans_labels_are_exactly_the_nearest_centre(k):
     assert found.inertia == pytest.approx(distances.min(axis=2).sum(), rel=1e-9)
     assert found.labels.dtype == np.int32
     np.testing.assert_array_equal(found.counts, np.bincount(found.labels.ravel(), minlength=k))
+
+
+def test_kmeans_of_a_large_image_is_exact_too():
+    noise = np.random.default_rng(0).normal(0, 6, (1200, 1800, 3))
+    large = cv2.resize(PHOTO, (1800, 1200), interpolation=cv2.INTER_CUBIC) + noise
+    large = np.clip(large, 0, 255).astype(np.uint8)
+    found = kmeans(large, 3, max_iter=20, epsilon=0.2)
+    nearest = _distances(large, found.centers)
+    np.testing.assert_array_equal(found.labels, nearest.argmin(axis=2))
+    assert found.inertia == pytest.approx(nearest.min(axis=2).sum(), rel=1e-9)
+    np.testing.assert_array_equal(found.counts, np.bincount(found.labels.ravel()))
+    np.testing.assert_allclose(found.colors[1], large[found.labels == 1].mean(axis=0), rtol=1e-5)
+    # The sixteenth cluster is the last that is found by way of cells, the seventeenth is not.
+    sixteen, seventeen = kmeans(large, 16, attempts=2), kmeans(large, 17, attempts=2)
+    assert seventeen.inertia < 1.02 * sixteen.inertia < 1.2 * seventeen.inertia
+    few = kmeans(np.repeat(np.arange(3, dtype=np.uint8) * 99, 400_000).reshape(1000, 1200), 8)
+    np.testing.assert_array_equal(found_levels := few.centers[:, 0], [0, 99, 198])
+    assert found_levels.dtype == np.float32 and few.inertia == 0
 
 
 @pytest.mark.parametrize("iterations", [1, 4], ids=f"{{}} iterations, {SCIPY}".format)

@@ -8,8 +8,17 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from vitrail.classical.colors import ColorSpace, color_table, from_space, grouped, paint, to_space
-from vitrail.classical.kmeans import lloyd, spread_starts, tall_product
+from vitrail.classical.colors import (
+    ColorSpace,
+    color_table,
+    from_space,
+    grouped,
+    paint,
+    squared_scores,
+    tall_product,
+    to_space,
+)
+from vitrail.classical.lloyd import lloyd, spread_starts
 from vitrail.classical.method import Method
 from vitrail.errors import ParameterError
 from vitrail.image import LUMA, Image
@@ -71,7 +80,7 @@ def fit_mixture(
     points = points.astype(np.float64)
     share = weights / weights.sum()
     start = np.asarray(means, np.float64)
-    nearest = np.argmin(tall_product(points, -2 * start.T) + (start**2).sum(axis=1), axis=1)
+    nearest = np.argmin(squared_scores(points, start), axis=1)
     mixture = _maximise(points, share, np.eye(len(start))[nearest], start, floor)
     history: list[float] = []
     while True:

@@ -1,17 +1,18 @@
 """k-means: the k colours that an image is best told in.
 
 8-bit images are clustered through their distinct colours, weighted by the pixels of each, which is
-exact and does not grow with the image. The attempts run on colours joined to 5 bits per channel;
-the best is carried on with 6 bits, and then to convergence on all colours. With a weight on
-position, and for images of other depths or bands, the levels are samples of the pixels instead.
+exact and does not grow with the image. The attempts run on colours joined to 4 bits per channel
+(or more, where that leaves too few); the best is carried on with 5 and 6 bits, and then to
+convergence on all colours. For a large image in few clusters of RGB even to list its colours would
+take longest, so a sample is clustered that way, and then all pixels to convergence. With a weight
+on position, and for images of other depths or bands, the levels are samples of the pixels.
 
-Lloyd, "Least squares quantization in PCM", IEEE Trans. Information Theory 28 (1982); the starts
-are those of Arthur and Vassilvitskii, "k-means++", SODA 2007.
+The iteration itself is in `vitrail.classical.lloyd`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,18 +25,18 @@ from vitrail.classical.colors import (
     color_table,
     from_space,
     grouped,
+    label_sums,
+    nearest_color,
     paint,
     to_space,
 )
+from vitrail.classical.lloyd import BLOCK, Blocks, Limits, assign, descend, in_blocks
 from vitrail.classical.method import Method
 from vitrail.errors import ParameterError
 from vitrail.image import LUMA, Image
 from vitrail.result import RegionResult
 
-Blocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
-"""Points (n, D) and weights (n,), a manageable number at a time, each time it is called."""
-
-_BLOCK = 1 << 16  # points worked on at once: their distances to three centres fit into the cache
+_SAMPLE = 1 << 18  # pixels that stand for a large image until its centres hardly move
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,70 +117,16 @@ def kmeans(
     if fault:
         raise ParameterError(fault)
     rng = np.random.default_rng(seed)
-    limits = _Limits(k, attempts, max_iter, epsilon)
+    limits = Limits(k, attempts, max_iter, epsilon)
     if pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3) and position == 0:
+        # Beyond some clusters, most cells of colours lie on a border between two.
+        large = pixels.shape[0] * pixels.shape[1] > 4 * _SAMPLE
+        if large and color == "rgb" and k <= 16:
+            found = _by_cells(pixels, limits, rng)
+            if found is not None:
+                return found
         return _by_colors(pixels, limits, color, rng)
     return _by_pixels(pixels, limits, color, position, rng)
-
-
-def lloyd(
-    blocks: Blocks, centers: np.ndarray, max_iter: int = 100, epsilon: float = 0.0
-) -> np.ndarray:
-    """Move centres (K, D) to the weighted means of the points nearest to them, again and again.
-
-    Stops after `max_iter` iterations, or when no centre moves further than `epsilon`. A centre
-    that no point is nearest to moves to the point furthest from its own centre.
-    """
-    centers = np.array(centers, np.float64)
-    for _ in range(max_iter):
-        sums, totals = np.zeros_like(centers), np.zeros(len(centers))
-        for points, weights in blocks():
-            nearest = np.argmin(_scores(points, centers, np.float32), axis=1)
-            totals += np.bincount(nearest, weights, len(centers))
-            for axis, column in enumerate(points.T):
-                sums[:, axis] += np.bincount(nearest, weights * column, len(centers))
-        moved = np.where(totals[:, None] > 0, sums / np.maximum(totals, 1e-300)[:, None], centers)
-        empty = np.flatnonzero(totals == 0)
-        if empty.size:
-            moved[empty[0]] = _furthest(blocks, centers)
-        shift = np.sqrt(((moved - centers) ** 2).sum(axis=1).max())
-        centers = moved
-        if shift <= epsilon:
-            break
-    return centers
-
-
-def spread_starts(
-    points: np.ndarray, weights: np.ndarray, k: int, rng: np.random.Generator
-) -> np.ndarray:
-    """k-means++: k of the points, each drawn with its squared distance from those before it.
-
-    Like scikit-learn, it draws 2 + log(k) candidates and keeps the best. Fewer than k come back
-    only where there are fewer distinct points.
-    """
-    points = points.astype(np.float64)
-    chosen = [rng.choice(len(points), p=weights / weights.sum())]
-    distance = ((points - points[chosen[0]]) ** 2).sum(axis=1)
-    while len(chosen) < k:
-        odds = np.cumsum(weights * distance)
-        if odds[-1] <= 0:
-            break
-        draws = np.searchsorted(odds, rng.random(2 + int(np.log(k))) * odds[-1], side="right")
-        options = []
-        for draw in np.minimum(draws, len(points) - 1):
-            left = np.minimum(distance, ((points - points[draw]) ** 2).sum(axis=1))
-            options.append((float(weights @ left), int(draw), left))
-        _, draw, distance = min(options, key=lambda option: option[:2])
-        chosen.append(draw)
-    return points[chosen]
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    k: int
-    attempts: int
-    max_iter: int
-    epsilon: float
 
 
 def _fault(pixels: np.ndarray, k: int, attempts: int, max_iter: int, color: str) -> str | None:
@@ -206,37 +153,80 @@ def _fault(pixels: np.ndarray, k: int, attempts: int, max_iter: int, color: str)
 
 
 def _by_colors(
-    pixels: np.ndarray, limits: _Limits, color: ColorSpace, rng: np.random.Generator
+    pixels: np.ndarray, limits: Limits, color: ColorSpace, rng: np.random.Generator
 ) -> Clusters:
     """k-means over the distinct colours of an 8-bit image."""
     rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
     table = color_table(rgb)
     points = to_space(table.colors, color)
     weights = table.counts.astype(np.float64)
-    levels = [(points, weights)]
-    for bits in (6, 5):
-        coarse = grouped(table, points, bits)
-        # Only worth it where it saves work, and leaves the starts enough to choose from.
-        if max(4096, 32 * limits.k) < len(coarse[1]) < 0.7 * len(levels[-1][1]):
-            levels.append(coarse)
-    centers = _descend([_in_blocks(*level) for level in levels], levels[-1], limits, rng)
+    levels = _levels(table, points, limits.k)
+    centers = descend([in_blocks(*level) for level in levels], levels[-1], limits, rng)
     centers = centers.astype(np.float32)  # what is returned is what the labels are nearest to
-    nearest, inertia = _assign(_in_blocks(points, weights), centers)
+    nearest, inertia = assign(in_blocks(points, weights), centers)
     order, nearest = _ordered(nearest, table)
     means, counts = _means(nearest, len(order), table)
+    labels = paint(rgb, table.colors, nearest)
+    return Clusters(labels, from_space(centers[order], color), means, counts, inertia, None)
+
+
+def _by_cells(pixels: np.ndarray, limits: Limits, rng: np.random.Generator) -> Clusters | None:
+    """k-means of a large 8-bit image in RGB, for few clusters: all pixels, but seldom.
+
+    A sample brings the centres so near that a pass or two over all pixels settle them. None where
+    a sample does not do: it has fewer than k colours, or a cluster ends without pixels.
+    """
+    rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+    chosen = rng.integers(0, rgb.shape[0] * rgb.shape[1], _SAMPLE)
+    sample = ColorTable(rgb.reshape(-1, 3)[chosen], np.ones(_SAMPLE, np.int64))
+    levels = _levels(sample, to_space(sample.colors, "rgb"), limits.k)
+    centers = descend([in_blocks(*level) for level in levels], levels[-1], limits, rng)
+    if len(centers) < limits.k:
+        return None
+    for _ in range(limits.max_iter):
+        # What is returned is what the labels are nearest to.
+        centers = np.ascontiguousarray(centers[_dark_first(centers)], np.float32)
+        labels = nearest_color(rgb, centers)
+        counts, sums, squares = label_sums(rgb, labels, len(centers))
+        if not counts.all():
+            return None
+        means = sums / counts[:, None]
+        if ((means - centers) ** 2).sum(axis=1).max() <= limits.epsilon**2:
+            break
+        last, centers = centers, means
+    else:
+        centers = last
+    exact = centers.astype(np.float64)
+    inertia = squares - 2 * (exact * sums).sum() + (counts * (exact**2).sum(axis=1)).sum()
     return Clusters(
-        paint(rgb, table.colors, nearest),
-        from_space(centers[order], color),
-        means,
-        counts,
-        inertia,
+        labels.astype(np.int32),
+        centers,
+        means.astype(np.float32),
+        counts.astype(np.int64),
+        max(0.0, float(inertia)),
         None,
     )
 
 
+def _levels(table: ColorTable, points: np.ndarray, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Points and weights from fine to coarse: as they are, and joined to ever fewer bits."""
+    levels = [(points, table.counts.astype(np.float64))]
+    for bits in (6, 5, 4):
+        coarse = grouped(table, points, bits)
+        # Only worth it where it saves work, and leaves the starts enough to choose from.
+        if max(1024, 64 * k) < len(coarse[1]) < 0.7 * len(levels[-1][1]):
+            levels.append(coarse)
+    return levels
+
+
+def _dark_first(colors: np.ndarray) -> np.ndarray:
+    """The order of colours (K, 3) by luma, and by red, green, blue where that is the same."""
+    return np.lexsort((*colors.T[::-1], colors @ LUMA))
+
+
 def _by_pixels(
     pixels: np.ndarray,
-    limits: _Limits,
+    limits: Limits,
     color: ColorSpace,
     position: float,
     rng: np.random.Generator,
@@ -261,8 +251,8 @@ def _by_pixels(
         return np.concatenate([scaled, place.astype(np.float32)], axis=1)
 
     def everything() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(flat), _BLOCK):
-            part = flat[start : start + _BLOCK]
+        for start in range(0, len(flat), BLOCK):
+            part = flat[start : start + BLOCK]
             yield features(part, np.arange(start, start + len(part))), np.ones(len(part))
 
     levels: list[Blocks] = [everything]
@@ -272,15 +262,15 @@ def _by_pixels(
             chosen = np.sort(rng.choice(len(flat), min(size, len(flat)), replace=False))
             finest = features(flat[chosen], chosen), np.ones(len(chosen))
             if len(chosen) < len(flat):
-                levels.append(_in_blocks(*finest))
+                levels.append(in_blocks(*finest))
     assert finest is not None
-    centers = _descend(levels, finest, limits, rng).astype(np.float32)
+    centers = descend(levels, finest, limits, rng).astype(np.float32)
 
     labels = np.empty(len(flat), np.int32)
     sums, counts, inertia = np.zeros((len(centers), bands)), np.zeros(len(centers), np.int64), 0.0
-    for start, (points, weights) in zip(range(0, len(flat), _BLOCK), everything(), strict=True):
+    for start, (points, weights) in zip(range(0, len(flat), BLOCK), everything(), strict=True):
         block = slice(start, start + len(points))
-        nearest, cost = _assign(lambda p=points, w=weights: [(p, w)], centers)
+        nearest, cost = assign(lambda p=points, w=weights: [(p, w)], centers)
         labels[block], inertia = nearest, inertia + cost
         counts += np.bincount(nearest, minlength=len(centers))
         for band, column in enumerate(colors_of(flat[block]).T):
@@ -288,7 +278,7 @@ def _by_pixels(
     used = np.flatnonzero(counts)
     means = sums[used] / counts[used, None]
     shown = means[:, :3] if bands > 2 else np.repeat(means[:, :1], 3, axis=1)
-    by_luma = np.lexsort((*shown.T[::-1], shown @ LUMA))
+    by_luma = _dark_first(shown)
     order = used[by_luma]
     rank = np.zeros(len(centers), np.int32)
     rank[order] = np.arange(len(order))
@@ -308,89 +298,6 @@ def _by_pixels(
     )
 
 
-def _descend(
-    levels: list[Blocks],
-    coarsest: tuple[np.ndarray, np.ndarray],
-    limits: _Limits,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """The best of several starts on the coarsest level, carried on through the finer ones."""
-    blocks = _in_blocks(*coarsest)
-    best: tuple[float, np.ndarray] | None = None
-    for _ in range(limits.attempts):
-        starts = spread_starts(*coarsest, limits.k, rng)
-        centers = lloyd(blocks, starts, limits.max_iter, limits.epsilon)
-        inertia = _assign(blocks, centers)[1]
-        if best is None or inertia < best[0]:
-            best = inertia, centers
-    assert best is not None
-    centers = best[1]
-    for level in reversed(levels):
-        centers = lloyd(level, centers, limits.max_iter, limits.epsilon)
-    return centers
-
-
-def _in_blocks(points: np.ndarray, weights: np.ndarray) -> Blocks:
-    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(points), _BLOCK):
-            yield points[start : start + _BLOCK], weights[start : start + _BLOCK]
-
-    return blocks
-
-
-def _scores(points: np.ndarray, centers: np.ndarray, dtype: type = np.float64) -> np.ndarray:
-    """(n, K): squared distance less the point's own square, which is the same for all centres.
-
-    In float32 it is a fraction of the work, and off by some 1/100 of a squared level of 255: good
-    for moving centres, and not for saying which is the nearest in the end.
-    """
-    # One product in homogeneous coordinates: adding |c|^2 afterwards would take several times as
-    # long as the product of two matrices this narrow.
-    columns = points.shape[1]
-    extended = np.ones((len(points), columns + 1), dtype)
-    extended[:, :columns] = points
-    planes = np.concatenate([-2.0 * centers, (centers**2).sum(axis=1)[:, None]], axis=1)
-    return tall_product(extended, planes.astype(dtype).T)
-
-
-def tall_product(tall: np.ndarray, small: np.ndarray) -> np.ndarray:
-    """``tall @ small``, (N, D) by (D, K), in portions that stay on one core.
-
-    OpenBLAS splits a product among its threads from 2^18 multiplications on. For matrices this
-    narrow that gains little, and costs milliseconds whenever another core is busy.
-    """
-    product = np.empty((len(tall), small.shape[1]), np.result_type(tall, small))
-    rows = max(1, (1 << 18) // small.size)
-    for start in range(0, len(tall), rows):
-        part = slice(start, start + rows)
-        np.matmul(tall[part], small, out=product[part])
-    return product
-
-
-def _assign(blocks: Blocks, centers: np.ndarray) -> tuple[np.ndarray, float]:
-    """The nearest centre of each point, the lower of two as near, and the inertia."""
-    labels, inertia = [], 0.0
-    centers = centers.astype(np.float64)
-    for points, weights in blocks():
-        scores = _scores(points, centers)
-        nearest = np.argmin(scores, axis=1)
-        own = np.einsum("nd,nd->n", points, points, dtype=np.float64)
-        own += scores[np.arange(len(nearest)), nearest]
-        inertia += float(weights @ np.maximum(own, 0))
-        labels.append(nearest)
-    return np.concatenate(labels), inertia
-
-
-def _furthest(blocks: Blocks, centers: np.ndarray) -> np.ndarray:
-    best, found = -1.0, centers[0]
-    for points, _ in blocks():
-        distance = _scores(points, centers).min(axis=1) + (points.astype(np.float64) ** 2).sum(1)
-        index = int(np.argmax(distance))
-        if distance[index] > best:
-            best, found = float(distance[index]), points[index].astype(np.float64)
-    return found
-
-
 def _scaling(pixels: np.ndarray) -> tuple[float, float]:
     """What to subtract and multiply by, so that the image spans 0 to 255."""
     if pixels.dtype.kind == "u":
@@ -405,7 +312,7 @@ def _ordered(nearest: np.ndarray, table: ColorTable) -> tuple[np.ndarray, np.nda
     """Which clusters have pixels, from dark to bright, and the labels renumbered so."""
     means, counts = _means(nearest, int(nearest.max()) + 1, table)
     used = np.flatnonzero(counts)
-    order = used[np.lexsort((*means[used].T[::-1], means[used] @ LUMA))]
+    order = used[_dark_first(means[used])]
     rank = np.zeros(len(counts), np.int64)
     rank[order] = np.arange(len(order))
     return order, rank[nearest]
