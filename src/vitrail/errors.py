@@ -21,6 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_SHOWN = 20
+"""Known names that a message lists before it only counts them."""
+
 
 class VitrailError(Exception):
     """Base of every error that vitrail raises on purpose."""
@@ -76,4 +79,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"
-    return "known names: " + ", ".join(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return "known names: " + ", ".join(names[:_SHOWN]) + more

@@ -39,6 +39,7 @@ from vitrail.codecs import (
     Limits,
     decode,
     from_pillow,
+    read_bounded,
 )
 from vitrail.codecs.arrays import by_strips, over_white, shown_range, shown_table, split_alpha
 from vitrail.download import download, is_url
@@ -124,13 +125,13 @@ class Image:
     def stem(self) -> str:
         """The source's file name without folder and last suffix; ``"image"`` when there is none.
 
-        Of a URL, the last part of its path, with what a file system would refuse replaced by ``_``.
+        Of a URL, the last part of its path. What a file system could refuse becomes ``_``.
         """
         if self.source is None:
             return "image"
-        if not is_url(self.source):
-            return Path(self.source).stem or "image"
-        name = PurePosixPath(unquote(urlsplit(self.source).path)).stem
+        path = unquote(urlsplit(self.source).path) if is_url(self.source) else self.source
+        # A backslash divides folders on Windows alone; elsewhere it is one more odd character.
+        name = (PurePosixPath if is_url(self.source) else Path)(path).stem
         return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .") or "image"
 
     def rgb(self) -> np.ndarray:
@@ -282,9 +283,11 @@ def _from_file(file: Any, limits: Limits) -> Image:
     """An open binary file or whatever else has ``read``; from where it stands, to its end."""
     name = getattr(file, "name", None)
     source = name if isinstance(name, str) and not name.startswith("<") else None
-    data = file.read(limits.max_bytes + 1)
-    if not isinstance(data, bytes):
-        raise ImageError(f"{source or 'the file object'}: opened as text; open it with mode 'rb'")
+    try:
+        data = read_bounded(file, limits.max_bytes)
+    except TypeError:
+        where = source or "the file object"
+        raise ImageError(f"{where}: opened as text; open it with mode 'rb'") from None
     return Image(*decode(io.BytesIO(data), source or "the file object", limits), source)
 
 

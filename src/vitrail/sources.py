@@ -154,7 +154,7 @@ def _expand(item: str, recursive: bool) -> Iterator[str]:
     path = item
     if item.startswith("~") and not os.path.lexists(item):
         path = str(Path(item).expanduser())
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
         yield from _in_folder(path, recursive)
     elif os.path.lexists(path):
         yield path

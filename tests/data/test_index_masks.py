@@ -1,5 +1,7 @@
 """Folders of images and index PNGs: what is read, and what is refused."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -38,6 +40,23 @@ def test_a_palette_png_gives_its_indices(tmp_path: Path) -> None:
     picture.putpalette([v for i in range(256) for v in (255 - i, i, 7)])
     picture.save(tmp_path / "palette.png")
     assert np.array_equal(read_index_png(tmp_path / "palette.png"), labels)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_ids_in_few_bits_are_not_stretched(bits: int, tmp_path: Path) -> None:
+    """Written by hand: no library writes grey of 2 or 4 bits."""
+    ids = [0, 1, 2**bits - 1, 0]
+    packed = int("".join(f"{i:0{bits}b}" for i in ids).ljust(16, "0"), 2).to_bytes(2, "big")
+    line = b"\0" + packed[: -(-4 * bits // 8)]
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + crc
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, bits, 0, 0, 0, 0))
+    body = header + chunk(b"IDAT", zlib.compress(line)) + chunk(b"IEND", b"")
+    (tmp_path / "ids.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    assert read_index_png(tmp_path / "ids.png").tolist() == [ids]
 
 
 def test_sixteen_bit_ids_survive(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from vitrail.models.base import labels_at
 def test_equals_argmax_of_torch_interpolation(
     classes: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "_STRIP_PIXELS", 7 * size[1])  # several strips
+    monkeypatch.setattr(base, "_STRIP_VALUES", 7 * size[1] * classes)  # several strips
     logits = np.random.default_rng(0).normal(size=(classes, 30, 41)).astype(np.float32)
     wide = F.interpolate(torch.from_numpy(logits)[None], size, mode="bilinear", align_corners=False)
     labels = labels_at(logits, size)

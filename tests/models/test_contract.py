@@ -13,6 +13,7 @@ CASES = {
         "unet",
         {"classes": 3, "decoder": "pix2pix", "decoder_channels": [32, 24, 16, 8]},
     ),
+    "unet-from-stride-4": ("unet", {"classes": 2, "encoder": "convnext_atto"}),
     "unet-resnet-4-bands": ("unet", {"classes": 2, "encoder": "resnet18", "in_channels": 4}),
 }
 

@@ -69,6 +69,11 @@ def test_unknown_names_are_met_with_the_nearest() -> None:
         build("unet", {"classes": 2, "encoder": "mobilenetv2_10"})
 
 
+def test_an_encoder_of_one_resolution_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"vit_tiny_patch16_224 .*grow coarser"):
+        build("unet", {"classes": 2, "encoder": "vit_tiny_patch16_224"})
+
+
 def test_foreign_encoder_weights_are_refused() -> None:
     state = TimmEncoder("resnet18").net.state_dict()
     with pytest.raises(ConfigError, match="lack"):

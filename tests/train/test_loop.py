@@ -146,6 +146,14 @@ def test_what_cannot_work_is_refused_first(override: str, message: str, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_an_earlier_run_is_not_replaced_unasked(trained: tuple) -> None:
+    recipe, outcome, _ = trained
+    before = outcome.checkpoint.read_bytes()
+    with pytest.raises(ConfigError, match=r"tiny\.safetensors exists already.*--overwrite"):
+        train(recipe, outcome.checkpoint.parent)
+    assert outcome.checkpoint.read_bytes() == before
+
+
 def test_labels_that_do_not_fit_are_named(tmp_path: Path) -> None:
     recipe = read_recipe(write_recipe(tmp_path), ["data.classes=[background, disc]"])
     with pytest.raises(

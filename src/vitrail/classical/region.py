@@ -267,6 +267,8 @@ def _finite(pixels: np.ndarray, who: str) -> np.ndarray:
             f"{who} got pixels that are NaN or infinite; replace them first, "
             "for example with numpy.nan_to_num"
         )
+    if pixels.dtype == np.float32 and float(pixels.max()) - float(pixels.min()) > 1e38:
+        return pixels.astype(np.float64)  # scikit-image scales by the range, which overflows
     return pixels
 
 

@@ -6,6 +6,7 @@ Verbs import what they need when they run, so that ``vitrail --help`` answers at
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -52,6 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; a user's mistake ends in one line, not in a traceback."""
     from vitrail.errors import VitrailError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name need not be printable everywhere
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(arguments)
     except VitrailError as error:

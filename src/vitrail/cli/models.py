@@ -64,7 +64,7 @@ def show(
             _print_parameters(params)
         return
     entry = find(name)
-    if entry is None and not Path(name).suffix:
+    if entry is None and not Path(name).suffix and not Path(name).is_file():
         raise UnknownNameError("model", name, known_names())
     card = entry.card if entry else read_card(Path(name))
     if as_json:

@@ -61,7 +61,7 @@ def predict(
     )
     outcome = Outcome(out, crops=crops, sheet=sheet, measure=measure, quiet=as_json)
     results = segmenter.predict(list(sources), batch_size=batch_size, on_error=outcome.fail)
-    for result in _tracked(results, len(sources) > 1 and not as_json):
+    for result in _tracked(results, not as_json):
         outcome.add(result)
     outcome.finish(segmenter)
     if as_json:
@@ -87,11 +87,19 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
             raise ParameterError(f"--set {setting!r}: expected key=value, such as --set k=3")
+        name = key.strip().replace("-", "_")
+        if name in _OPTIONS:
+            option = _OPTIONS[name]
+            raise ParameterError(f"--set {setting!r}: is no parameter of a model; use {option}")
         try:
-            params[key.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            params[name] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):  # ValueError: a date that no calendar has
             raise ParameterError(f"--set {setting!r}: {value!r} is not a valid value") from None
     return params
+
+
+_OPTIONS = {name: f"--{name}" for name in ("device", "precision", "weights")} | {"name": "--model"}
+"""What ``load`` takes beside the model's own parameters, and the option for it."""
 
 
 class Outcome:
@@ -128,7 +136,8 @@ class Outcome:
                 "height": result.size[0],
                 "width": result.size[1],
                 "found": describe(result),
-                "counts": result.counts(),
+                # Thousands of regions an image are too much to keep for a report nobody asked for.
+                "counts": result.counts() if self.quiet else {},
                 "files": [str(path) for path in files],
             }
         )
@@ -155,22 +164,24 @@ class Outcome:
         if self.quiet or not self.rows:
             return
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=f"{segmenter.name}", title_justify="left")
+        table = Table(title=escape(segmenter.name), title_justify="left")
         for heading in ("image", "size", "found", "picture"):
             table.add_column(heading, overflow="fold")
         for row in self.rows:
-            table.add_row(
+            cells = (
                 Path(row["source"]).name,
                 f"{row['width']}×{row['height']}",
                 row["found"],
                 Path(row["files"][0]).name,
             )
+            table.add_row(*map(escape, cells))
         console = Console()
         console.print(table)
         where = f"pictures, masks and JSON lie in {self.out}"
-        console.print(where, highlight=False, soft_wrap=True)
+        console.print(where, highlight=False, markup=False, soft_wrap=True)
 
     def to_json(self) -> dict[str, Any]:
         """The outcome for other programs: ``results`` and ``errors``."""
@@ -210,8 +221,7 @@ def _thumbnail(files: list[Path]) -> Any:
 
     from vitrail.image import read_image
 
-    overlay = next(path for path in files if path.name.endswith((".overlay.jpg", ".edges.png")))
-    picture = read_image(overlay).rgb()
+    picture = read_image(files[0]).rgb()  # the picture comes first
     factor = min(1.0, 480 / max(picture.shape[:2]))
     size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -22,6 +22,9 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for checkpoints and history.")
     ] = Path("runs"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")
+    ] = False,
 ) -> None:
     """Train a network; leaves NAME.safetensors (best), last.safetensors and history.csv."""
     from vitrail.train.config import read_recipe
@@ -29,7 +32,7 @@ def train(
     settings = overrides or []
     plan = read_recipe(recipe, settings)
     command = shlex.join(["vitrail", "train", _portable(recipe), *map(_portable_setting, settings)])
-    outcome = _run(plan, out / plan.name, command)
+    outcome = _run(plan, out / plan.name, command, overwrite)
     best = outcome.best
     print(f"best: epoch {best.number}, mean IoU {best.mean_iou:.4f} -> {outcome.checkpoint}")
 
@@ -44,7 +47,7 @@ def _portable_setting(setting: str) -> str:
     return f"{key}={_portable(Path(value))}" if Path(value).is_absolute() else setting
 
 
-def _run(plan: Recipe, out: Path, command: str) -> Outcome:
+def _run(plan: Recipe, out: Path, command: str, overwrite: bool) -> Outcome:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -81,4 +84,6 @@ def _run(plan: Recipe, out: Path, command: str) -> Outcome:
                 highlight=False,
             )
 
-        return run(plan, out, on_step=on_step, on_epoch=on_epoch, command=command)
+        return run(
+            plan, out, on_step=on_step, on_epoch=on_epoch, command=command, overwrite=overwrite
+        )

@@ -6,7 +6,7 @@ TIFF, Pillow for all else. The header is read first, and nothing is decoded that
 the limits. Only image formats are tried: never a pickle, never PostScript.
 """
 
-from vitrail.codecs.files import decode
+from vitrail.codecs.files import decode, read_bounded
 from vitrail.codecs.limits import (
     DEFAULT_MAX_BYTES,
     DEFAULT_MAX_DOWNLOAD,
@@ -22,4 +22,5 @@ __all__ = [
     "Limits",
     "decode",
     "from_pillow",
+    "read_bounded",
 ]

@@ -40,7 +40,7 @@ def decode(file: IO[bytes], name: str, limits: Limits) -> Decoded:
         file.seek(start)
         if is_tiff(prefix):
             return decode_tiff(file, name, limits)
-    data = file.read(limits.max_bytes + 1)
+    data = read_bounded(file, limits.max_bytes)
     if not data:
         raise ImageError(f"{name}: the file is empty (0 bytes)")
     limits.check_bytes(name, len(data))
@@ -53,6 +53,23 @@ def decode(file: IO[bytes], name: str, limits: Limits) -> Decoded:
         raise ImageError(f"{name}: {_what_is_it(data[:4096])}")
     limits.check(name, *image.size, len(image.getbands()))
     return decode_fast(image, data) or from_pillow(image, name)
+
+
+def read_bounded(file: IO[bytes], max_bytes: int) -> bytes:
+    """Up to ``max_bytes + 1`` bytes, in parts: ``read(n)`` itself would reserve all n at once.
+
+    Raises
+    ------
+    TypeError
+        the file was opened as text.
+    """
+    parts = bytearray()
+    while len(parts) <= max_bytes:
+        part = file.read(min(1 << 24, max_bytes + 1 - len(parts)))
+        if not part:
+            break
+        parts += part
+    return bytes(parts)
 
 
 def is_tiff(prefix: bytes) -> bool:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from vitrail.losses import SemanticTargets, semantic_loss
 
-_STRIP_PIXELS = 1 << 20
-"""Upsampled pixels held at once while decoding (4 MB a class): memory stays flat in image size."""
+_STRIP_VALUES = 1 << 22
+"""Upsampled logits held at once while decoding (16 MB): memory stays flat in image size."""
 
 
 class RawOutput(NamedTuple):
@@ -85,7 +85,7 @@ def labels_at(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     upper = np.floor(centres).astype(np.intp)
     lower = np.minimum(upper + 1, source_height - 1)
     weight = (centres - upper).astype(np.float32)[None, :, None]
-    rows = max(1, _STRIP_PIXELS // max(width, 1))
+    rows = max(1, _STRIP_VALUES // (classes * width))
     for top in range(0, height, rows):
         part = slice(top, min(top + rows, height))
         strip = (

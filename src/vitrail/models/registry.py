@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from vitrail.errors import ConfigError, UnknownNameError
+from vitrail.errors import ConfigError, UnknownNameError, VitrailError
 from vitrail.models.base import SemanticModel
 from vitrail.models.unet import UNetArguments, build_unet
 
@@ -53,7 +53,7 @@ def build(architecture: str, arguments: Mapping[str, object]) -> SemanticModel:
         raise ConfigError(f"{architecture}: {where}={fault['input']!r}: {fault['msg']}") from None
     try:
         return entry.build(validated)
-    except ValueError as error:
-        if isinstance(error, ConfigError):
-            raise
+    except VitrailError:
+        raise
+    except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{architecture}: {error}") from None

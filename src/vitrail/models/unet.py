@@ -8,7 +8,7 @@ is used here). The pix2pix variant is the network of TensorFlow's segmentation t
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ class UNetArguments(BaseModel):
     decoder: Literal["plain", "pix2pix"] = Field(
         "plain", description="plain: any encoder; pix2pix: the tutorial's, over a mobilenetv2"
     )
-    decoder_channels: tuple[int, ...] | None = Field(
+    decoder_channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] | None = Field(
         None,
         description="widths, coarsest level first; default 256-128-64-32-16 (plain) or "
         "512-256-128-64 (pix2pix)",

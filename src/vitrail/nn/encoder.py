@@ -7,6 +7,7 @@ licence of each set of weights varies, see its card). MobileNetV2: Sandler et al
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import timm
@@ -26,7 +27,7 @@ class TimmEncoder(nn.Module):
     in_channels:
         Bands of the input image.
     depth:
-        How many stages are used; stage ``i`` has stride ``strides[i]``.
+        How many stages are used, at most; stage ``i`` has stride ``strides[i]``.
 
     Attributes
     ----------
@@ -38,15 +39,22 @@ class TimmEncoder(nn.Module):
         super().__init__()
         self.net = _create(name, in_channels, features_only=True)
         info: Any = self.net.feature_info
-        if depth > len(info):
-            raise ConfigError(f"encoder {name} has {len(info)} stages, {depth} were asked for")
         self.channels: list[int] = info.channels()[:depth]
         self.strides: list[int] = info.reduction()[:depth]
-        self.depth = depth
+        if any(coarse <= fine for fine, coarse in pairwise(self.strides)):
+            raise ConfigError(
+                f"encoder {name} keeps one resolution (strides {self.strides}); a U-Net needs one "
+                "whose stages grow coarser"
+            )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images ``(B, C, H, W)`` to ``(B, channels[i], ~H/strides[i], ~W/strides[i])`` each."""
-        return self.net(images)[: self.depth]
+        features = self.net(images)
+        return [
+            # Some transformers keep channels last.
+            feature if feature.shape[1] == width else feature.permute(0, 3, 1, 2)
+            for feature, width in zip(features, self.channels, strict=False)
+        ]
 
     def load_pretrained(self, state: dict[str, Tensor]) -> None:
         """Take ImageNet weights with timm's keys of the whole classifier (its head is ignored)."""

@@ -24,7 +24,8 @@ class PlainDecoder(nn.Module):
     """Nearest-neighbour upsampling, concatenation with the skip, two 3x3 convolutions a level.
 
     The form of segmentation_models.pytorch's ``Unet`` (MIT), against which it is checked: five
-    levels over a five-stage encoder, the last one at full resolution without a skip.
+    levels over a five-stage encoder, the last one at full resolution without a skip. Over an
+    encoder that begins at stride 4 the last level enlarges by 4.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from vitrail.errors import ParameterError
+from vitrail.predict.names import check_names
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -20,6 +21,7 @@ def pick_device(wanted: str = "auto") -> torch.device:
     ParameterError
         the name is not a device, or this machine does not have it.
     """
+    check_names(wanted, "auto")
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -45,14 +47,13 @@ def pick_precision(wanted: str, device: torch.device) -> Precision:
     ParameterError
         the name is none of auto, float32, bfloat16, float16, or the device lacks float16.
     """
+    check_names("auto", wanted)
     if wanted == "auto":
         if device.type == "cuda":
             return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
         return "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     if wanted == "float16" and device.type == "cpu":
         raise ParameterError("precision='float16' is not for the CPU; use bfloat16 or float32")
-    if wanted not in ("float32", "bfloat16", "float16"):
-        raise ParameterError(f"precision={wanted!r}: expected auto, float32, bfloat16 or float16")
     return wanted  # pyright: ignore[reportReturnType]
 
 

@@ -49,7 +49,8 @@ class Network:
         self._stride = model.stride
         self._dtype = _DTYPES[precision]
         bands = len(self.preprocessing.mean)
-        example = torch.rand(1, bands, 2 * model.stride, 2 * model.stride) * 2 - 1
+        own = torch.Generator().manual_seed(0)  # loading a model must not move the user's dice
+        example = torch.rand(1, bands, 2 * model.stride, 2 * model.stride, generator=own) * 2 - 1
         folded = fold_batch_norms(model.cpu().float(), example)
         self._model = folded.to(device, self._dtype, memory_format=torch.channels_last)  # pyright: ignore
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from vitrail.classical import METHODS
 from vitrail.errors import (
+    ImageError,
     ParameterError,
     UnknownNameError,
     VitrailError,
@@ -18,12 +19,16 @@ from vitrail.errors import (
     nearest,
 )
 from vitrail.image import Image, ImageSource, find_sources, read_image
+from vitrail.predict.names import check_names
 from vitrail.result import Result
 from vitrail.weights.card import Card
 from vitrail.weights.catalog import ALIASES, catalog, find
 
 OnError: TypeAlias = Callable[[str, VitrailError], None]
 """Called with an image's name and what was wrong with it."""
+
+
+_NO_MEMORY = "there is not enough memory for this image; make it smaller"
 
 
 class Engine(Protocol):
@@ -116,6 +121,8 @@ class Segmenter:
                     images.append(read_image(source))
                 except VitrailError as error:
                     _report(source, error, on_error)
+                except MemoryError:
+                    _report(source, ImageError(_NO_MEMORY), on_error)
             yield from self._segment(images, on_error)
 
     def _segment(self, images: Sequence[Image], on_error: OnError | None) -> Iterator[Result]:
@@ -130,6 +137,8 @@ class Segmenter:
                 result = self.engine(image)
             except VitrailError as error:
                 _report(image, error, on_error)
+            except MemoryError:
+                _report(image, ImageError(_NO_MEMORY), on_error)
             else:
                 yield result
 
@@ -173,6 +182,7 @@ def load(
     if text in METHODS:
         if weights is not None:
             raise ParameterError(f"{text} is a classical method and takes no weights")
+        check_names(device, precision)
         return Segmenter(text, METHODS[text].from_params(params))
     entry = find(text)
     if entry is not None:
@@ -214,13 +224,14 @@ def _load_network(
     params: dict[str, object],
 ) -> Segmenter:
     # Here and not above: classical methods must not wait for torch and timm.
+    import torch
     from pydantic import ValidationError
 
     from vitrail.models.registry import build
     from vitrail.predict.device import pick_device, pick_precision
     from vitrail.predict.network import Network
     from vitrail.predict.network_params import NetworkParams
-    from vitrail.weights.files import load_state, read_tensors
+    from vitrail.weights.files import check_state, load_state, read_tensors
     from vitrail.weights.header import read_card
 
     unknown = [key for key in params if key not in NetworkParams.model_fields]
@@ -240,11 +251,22 @@ def _load_network(
     source = checkpoint if weights is None else Path(weights)
     tensors = read_tensors(source)
     try:
+        with torch.device("meta"):  # nothing is allocated for a card that asks for too much
+            check_state(build(card.architecture, card.arguments), tensors, source)
         model = build(card.architecture, card.arguments)
+    except WeightsError:
+        raise
     except VitrailError as error:
         raise WeightsError(
             f"{checkpoint}: its card describes no network we know: {error}"
         ) from None
+    bands = len(card.preprocessing.mean)
+    if model.classes != len(card.classes) or bands != card.arguments.get("in_channels", 3):
+        raise WeightsError(
+            f"{checkpoint}: its card contradicts itself: {len(card.classes)} class names for "
+            f"{model.classes} classes, {bands} bands of preprocessing for "
+            f"{card.arguments.get('in_channels', 3)}"
+        )
     load_state(model, tensors, source)
     return Segmenter(
         name, Network(model, card, device=where, precision=number_format, params=settings), card
@@ -254,19 +276,36 @@ def _load_network(
 def _expand(
     sources: ImageSource | Iterable[ImageSource], on_error: OnError | None
 ) -> Iterable[ImageSource]:
-    """One flat sequence of sources; paths are checked and folders opened now, not later."""
-    if isinstance(sources, Iterator) and not hasattr(sources, "read"):
-        return sources
-    flat: list[ImageSource] = []
-    for source in sources if isinstance(sources, list | tuple) else [sources]:
+    """One flat sequence of sources. Paths are checked and folders opened now, not later, unless
+    they come out of an iterator, which is read only as far as results are asked for.
+    """
+    if not _is_many(sources):
+        sources = [sources]  # pyright: ignore[reportAssignmentType]
+    if isinstance(sources, Iterator):
+        return _flatten(sources, on_error)
+    items = list(sources)  # pyright: ignore[reportArgumentType]
+    flat = list(_flatten(items, on_error))
+    if flat and all(isinstance(item, str | os.PathLike) for item in items):
+        # Seen together, a file named twice counts once, and our own outputs are not inputs.
+        return list(find_sources(flat))  # pyright: ignore[reportArgumentType]
+    return flat
+
+
+def _flatten(sources: Iterable[ImageSource], on_error: OnError | None) -> Iterator[ImageSource]:
+    for source in sources:
         if not isinstance(source, str | os.PathLike):
-            flat.append(source)  # pyright: ignore[reportArgumentType]
+            yield source
             continue
         try:
-            flat += find_sources([source])
+            yield from find_sources([source])
         except VitrailError as error:
             _report(source, error, on_error)
-    return flat
+
+
+def _is_many(sources: object) -> bool:
+    """Whether it is a collection of sources rather than one: arrays can be iterated over too."""
+    one = isinstance(sources, str | bytes | os.PathLike | Image) or hasattr(sources, "read")
+    return isinstance(sources, Iterable) and not one and not hasattr(sources, "shape")
 
 
 def _report(source: object, error: VitrailError, on_error: OnError | None) -> None:

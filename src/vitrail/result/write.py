@@ -95,7 +95,9 @@ def write(
         paths.append(write_bytes(folder / f"{stem}.edges.png", _encode(".png", grey)))
     if crops:
         paths += _write_crops(result, folder / f"{stem}.crops")
-    paths.append(write_bytes(folder / f"{stem}.json", result.to_json().encode()))
+    # A file name that is no Unicode becomes an escape, which JSON reads back as it was.
+    content = result.to_json().encode("utf-8", "backslashreplace")
+    paths.append(write_bytes(folder / f"{stem}.json", content))
     return paths
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vitrail.errors import ConfigError, nearest
-from vitrail.weights.card import Licences, Preprocessing
+from vitrail.weights.card import CardName, Licences, Preprocessing
 
 
 class _Section(BaseModel):
@@ -49,6 +49,17 @@ class DataConfig(_Section):
         description="file-name prefix: how many times an epoch shows each of these images",
     )
 
+    @model_validator(mode="after")
+    def _ids_fit(self) -> DataConfig:
+        count = len(self.classes)
+        if len(set(self.classes)) < count:
+            raise ValueError("classes holds a name twice")
+        if self.background is not None and self.background >= count:
+            raise ValueError(f"background={self.background} is none of the {count} class ids")
+        if self.ignore < count:
+            raise ValueError(f"ignore={self.ignore} is the id of {self.classes[self.ignore]!r}")
+        return self
+
 
 class ModelConfig(_Section):
     """A network by its registered name."""
@@ -76,6 +87,12 @@ class AugmentConfig(_Section):
     colour: float = Field(0.3, ge=0, le=1, description="strength of colour jitter")
     grey: float = Field(0.05, ge=0, le=1, description="probability of dropping the colour")
 
+    @model_validator(mode="after")
+    def _scale_rises(self) -> AugmentConfig:
+        if not 0.05 <= self.scale[0] <= self.scale[1] <= 20:
+            raise ValueError(f"scale={list(self.scale)}: expected 0.05 <= low <= high <= 20")
+        return self
+
 
 class TrainConfig(_Section):
     """How long, how fast, on what."""
@@ -102,7 +119,7 @@ class TrainConfig(_Section):
 class Recipe(_Section):
     """Everything that makes a trained model, and what its card will say."""
 
-    name: str
+    name: CardName
     summary: str
     data: DataConfig
     model: ModelConfig
@@ -127,7 +144,7 @@ def read_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
         content = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an impossible date
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
@@ -152,7 +169,7 @@ def _apply(content: dict, override: str) -> None:
             raise ConfigError(f"override {override!r}: {section} is a value, not a section")
     try:
         place[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ConfigError(f"override {override!r}: {value!r} is not valid YAML") from None
 
 
@@ -165,7 +182,11 @@ def _describe(fault: object) -> str:
         return f"unknown key {where!r}; " + nearest(place[-1], section.model_fields)
     if fault["type"] == "missing":
         return f"{where} is missing"
-    return f"{where}={fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    message = fault["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if fault["type"] == "value_error":  # it concerns several keys, and names their values itself
+        return f"{where}: {message}"
+    return f"{where}={fault['input']!r}: {message}"
 
 
 def _section(path: list[str]) -> type[BaseModel]:

@@ -78,6 +78,7 @@ def train(
     on_step: OnStep | None = None,
     on_epoch: OnEpoch | None = None,
     command: str = "",
+    overwrite: bool = False,
 ) -> Outcome:
     """Run a recipe; leave the best checkpoint (by mean IoU), the last one, and ``history.csv``.
 
@@ -91,6 +92,8 @@ def train(
         For progress displays.
     command:
         What the card names as the way to repeat this.
+    overwrite:
+        Whether the results of an earlier run in ``output`` may be replaced.
 
     Raises
     ------
@@ -98,6 +101,12 @@ def train(
         before the first step, when recipe, data and model do not fit together.
     """
     config = recipe.train
+    best = output / f"{recipe.name}.safetensors"
+    if best.exists() and not overwrite:
+        raise ConfigError(
+            f"{best} exists already: a training would replace it; name another folder with --out, "
+            "or say --overwrite"
+        )
     set_seed(config.seed)
     space = LabelSpace(recipe.data.classes, recipe.data.background, recipe.data.ignore)
     training, validation = (
@@ -134,7 +143,6 @@ def train(
     make_folder(output)
     history: list[Epoch] = []
     steps_done = 0
-    best = output / f"{recipe.name}.safetensors"
     for number, size in enumerate(sizes, start=1):
         start = time.perf_counter()
         loss, images = 0.0, 0

@@ -5,9 +5,13 @@ It is written into the metadata of each ``.safetensors`` file, so that the file 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CardName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+"""Names a model and its files: lower-case letters, digits, dots, dashes, underscores."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,8 +27,10 @@ class Preprocessing(BaseModel):
 
     @model_validator(mode="after")
     def _one_value_a_band(self) -> Preprocessing:
-        if len(self.mean) != len(self.std) or any(value <= 0 for value in self.std):
+        if not self.mean or len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise ValueError("mean and std need one value a band each, std above 0")
+        if not all(math.isfinite(value) for value in self.mean + self.std):
+            raise ValueError("mean and std must be finite")
         return self
 
 
@@ -55,7 +61,7 @@ class Card(BaseModel):
 
     model_config = _STRICT
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    name: CardName
     summary: str
     architecture: str
     arguments: dict[str, object]

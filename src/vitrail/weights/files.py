@@ -65,14 +65,23 @@ def load_state(model: nn.Module, tensors: dict[str, Tensor], source: str | Path)
     Raises
     ------
     WeightsError
+        as :func:`check_state` does.
+    """
+    check_state(model, tensors, source)
+    with torch.no_grad():
+        for name, value in _counted(model.state_dict()).items():
+            value.copy_(tensors[name])
+
+
+def check_state(model: nn.Module, tensors: dict[str, Tensor], source: str | Path) -> None:
+    """See whether tensors fit a network, which may lie on the ``meta`` device.
+
+    Raises
+    ------
+    WeightsError
         lists what is missing, what is too much, and which shapes differ.
     """
-    own = {
-        name: value
-        for name, value in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    given = {name: v for name, v in tensors.items() if not name.endswith("num_batches_tracked")}
+    own, given = _counted(model.state_dict()), _counted(tensors)
     faults = [
         *_listed("lacks", [name for name in own if name not in given]),
         *_listed("has too much", [name for name in given if name not in own]),
@@ -87,9 +96,11 @@ def load_state(model: nn.Module, tensors: dict[str, Tensor], source: str | Path)
     ]
     if faults:
         raise WeightsError(f"{source}: does not fit the model: " + "; ".join(faults))
-    with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(given[name])
+
+
+def _counted(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All but batch norm's step counters, which only training reads."""
+    return {k: v for k, v in tensors.items() if not k.endswith("num_batches_tracked")}
 
 
 def _listed(fault: str, names: list[str]) -> list[str]:

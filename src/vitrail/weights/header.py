@@ -45,9 +45,9 @@ def read_metadata(path: Path) -> dict[str, str]:
         )
     try:
         header = json.loads(text)
-        metadata = header.pop("__metadata__", {})
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+        metadata = {str(k): str(v) for k, v in header.pop("__metadata__", {}).items()}
+        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+    except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
         raise WeightsError(f"{path}: not a safetensors file") from None
     if size != 8 + length + end:
         raise WeightsError(

@@ -95,9 +95,10 @@ def read_index_png(path: Path) -> np.ndarray:
 
     try:
         with Pillow.open(path) as picture:
-            if picture.mode == "P":
-                return np.asarray(picture)
+            if picture.mode in ("P", "1"):
+                return np.asarray(picture).astype(np.uint8)
         labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        bits = _grey_bits(path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read as a mask ({error})") from None
     if labels is None:
@@ -106,4 +107,12 @@ def read_index_png(path: Path) -> np.ndarray:
         raise DataError(
             f"{path}: has {labels.shape[2]} channels; an index mask has one value a pixel"
         )
-    return labels
+    # OpenCV stretches grey of 2 or 4 bits to 0..255; ids must stay ids.
+    return labels // (255 // (2**bits - 1)) if bits < 8 else labels
+
+
+def _grey_bits(path: Path) -> int:
+    """Bits a pixel of a PNG without palette; 8 for other files."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    return header[24] if header.startswith(b"\x89PNG") and len(header) == 26 else 8
