@@ -13,9 +13,10 @@ SMP = f"smp-{version('segmentation_models_pytorch')}"
 
 def from_smp(name: str) -> str:
     """An smp key as ours: ``decoder.blocks.0.conv1.0`` is ``decoder.levels.0.0.0``."""
-    name = name.replace("encoder.model.", "encoder.net.").replace("segmentation_head.0.", "head.")
-    name = name.replace("decoder.blocks.", "decoder.levels.")
-    return name.replace(".conv1.", ".0.").replace(".conv2.", ".1.")
+    if name.startswith("decoder."):
+        name = name.replace(".blocks.", ".levels.")
+        return name.replace(".conv1.", ".0.").replace(".conv2.", ".1.")
+    return name.replace("encoder.model.", "encoder.net.").replace("segmentation_head.0.", "head.")
 
 
 @pytest.mark.parametrize("encoder", ["mobilenetv2_100", "resnet18"], ids=lambda e: f"{SMP}-{e}")

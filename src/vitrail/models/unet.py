@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.encoder import MobileNetV2Taps, TimmEncoder
-from vitrail.nn.upsample import Pix2PixDecoder, PlainDecoder, crop_to, upsample_twice
+from vitrail.nn.upsample import (
+    Pix2PixDecoder,
+    PlainDecoder,
+    crop_to,
+    pad_to_least,
+    upsample_twice,
+)
 
 
 class UNet(SemanticModel):
@@ -30,9 +36,11 @@ class UNet(SemanticModel):
         self.stride = encoder.strides[-1]
 
     def forward(self, images: Tensor) -> RawOutput:
+        size = images.shape[-2:]
+        images = pad_to_least(images, self.stride)  # patch embeddings need a whole patch
         features = self.encoder(images)
         pixels = self.decoder(features, size=images.shape[-2:])
-        return RawOutput(self.head(pixels))
+        return RawOutput(crop_to(self.head(pixels), size))
 
 
 class Pix2PixUNet(SemanticModel):

@@ -103,3 +103,10 @@ def upsample_twice(in_channels: int, out_channels: int, *, bias: bool) -> nn.Con
 def crop_to(x: Tensor, size: Sequence[int]) -> Tensor:
     """Drop the last row or column that doubling an odd size (rounded up) has added."""
     return x[..., : size[0], : size[1]]
+
+
+def pad_to_least(images: Tensor, side: int) -> Tensor:
+    """Zeros at the right and bottom of images with a side below ``side`` px; others as they are."""
+    height, width = images.shape[-2:]
+    below, beside = max(0, side - height), max(0, side - width)
+    return F.pad(images, (0, beside, 0, below)) if below or beside else images

@@ -12,6 +12,7 @@ from vitrail.errors import ImageError
 from vitrail.image import Image
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.fuse import fold_batch_norms
+from vitrail.nn.precision import cast_for_inference
 from vitrail.predict.device import Precision
 from vitrail.predict.network_params import NetworkParams
 from vitrail.predict.preprocess import fit_size, to_batch
@@ -25,7 +26,7 @@ class Network:
     """A trained network with its card, on a device, in a number format.
 
     The network is copied in evaluation mode with its batch norms folded into the convolutions,
-    cast to ``precision`` and laid out channels-last.
+    cast to ``precision`` (but for its first layers) and laid out channels-last.
     """
 
     def __init__(
@@ -47,12 +48,12 @@ class Network:
             )
         self._decode = model.decode
         self._stride = model.stride
-        self._dtype = _DTYPES[precision]
         bands = len(self.preprocessing.mean)
         own = torch.Generator().manual_seed(0)  # loading a model must not move the user's dice
         example = torch.rand(1, bands, 2 * model.stride, 2 * model.stride, generator=own) * 2 - 1
         folded = fold_batch_norms(model.cpu().float(), example)
-        self._model = folded.to(device, self._dtype, memory_format=torch.channels_last)  # pyright: ignore
+        ready = cast_for_inference(folded, _DTYPES[precision], example)
+        self._model = ready.to(device, memory_format=torch.channels_last)  # pyright: ignore
 
     def __call__(self, image: Image) -> SemanticResult:
         """Segment one image."""
@@ -103,5 +104,5 @@ class Network:
 
     @torch.inference_mode()
     def _forward(self, batch: Tensor) -> RawOutput:
-        raw = self._model(batch.to(self.device, self._dtype))
+        raw = self._model(batch.to(self.device))
         return RawOutput(raw.logits.float())
