@@ -107,8 +107,7 @@ def _argmax(planes: np.ndarray, dtype: type) -> np.ndarray:
     labels = np.zeros(planes.shape[1:], dtype)
     best = planes[0].copy()
     for index in range(1, len(planes)):
-        better = planes[index] > best
-        labels[better] = index
+        np.copyto(labels, index, where=planes[index] > best)
         if index + 1 < len(planes):
             np.maximum(best, planes[index], out=best)
     return labels

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,79 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
     return folded
 
 
+class FusedConv2d(nn.Module):
+    """A convolution whose activation is computed while its output is in the cache.
+
+    oneDNN's fused primitive, with the weights packed for it once. For the CPU, and inference only.
+    """
+
+    def __init__(self, conv: nn.Conv2d, activation: tuple[str, list[float]]) -> None:
+        super().__init__()
+        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self.activation, self.limits = activation
+        # No buffers: packed tensors cannot be copied or saved.
+        self.weight = conv.weight.detach().to_mkldnn()
+        self.bias = None if conv.bias is None else conv.bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(
+            x.to(self.weight.dtype),
+            self.weight,
+            self.bias,
+            *self.geometry,
+            self.activation,
+            self.limits,
+            "",
+        )
+
+
+def fuse_activations(model: nn.Module, example: Tensor) -> nn.Module:
+    """Join each convolution of a folded network with the ReLU or ReLU6 behind it, on the CPU.
+
+    Returns
+    -------
+    A fused copy, or the network itself where this torch or this CPU does not offer the primitive
+    or it would change the output.
+    """
+    fused = copy.deepcopy(model)
+    followers = _followers(fused, example, nn.Conv2d, (nn.ReLU, nn.ReLU6))
+    try:
+        for name, module in list(fused.named_modules()):
+            if not _fusable(module):
+                continue
+            activation: tuple[str, list[float]] = ("none", [])
+            if name in followers:
+                after = fused.get_submodule(followers[name])
+                activation = ("hardtanh", [0.0, 6.0]) if isinstance(after, nn.ReLU6) else _RELU
+                fused.set_submodule(followers[name], nn.Identity())
+            fused.set_submodule(name, FusedConv2d(module, activation))
+        with torch.inference_mode():
+            before, after = _first_tensor(model(example)), _first_tensor(fused(example))
+    except (RuntimeError, AttributeError):
+        return model
+    # Rounding may fall differently: as far as the number format allows.
+    limit = 16 * torch.finfo(before.dtype).eps * before.abs().max()
+    return fused if (after - before).abs().max() <= limit else model
+
+
+_RELU: tuple[str, list[float]] = ("relu", [])
+
+
+def _fusable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """A plain convolution without hooks (those would be lost)."""
+    return (
+        type(module) is nn.Conv2d
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+        and not module._forward_hooks
+    )
+
+
 def _followers(
-    model: nn.Module, example: Tensor, first: type[nn.Module], second: type[nn.Module]
+    model: nn.Module,
+    example: Tensor,
+    first: type[nn.Module],
+    second: type[nn.Module] | tuple[type[nn.Module], ...],
 ) -> dict[str, str]:
     """Names of modules of kind ``first`` whose output went straight into one of kind ``second``.
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-_FINE = 4
-"""Convolutions before the first one that reads beyond this stride stay in float32."""
+_WHOLE = 3
+"""How many of the first convolutions stay in float32: the stem and the first block."""
 
 
 def cast_for_inference(model: nn.Module, dtype: torch.dtype, example: Tensor) -> nn.Module:
@@ -38,34 +38,35 @@ def cast_for_inference(model: nn.Module, dtype: torch.dtype, example: Tensor) ->
     if dtype == torch.float32:
         return model
     mixed = copy.deepcopy(model)
-    _cast(mixed, dtype, keep=_fine_convolutions(mixed, example))
+    _cast(mixed, dtype, keep=_first_convolutions(mixed, example))
     try:
         with torch.inference_mode():
             mixed(example)
     except RuntimeError:
-        _cast(model, dtype, keep=set())
+        _cast(model, dtype, keep=[])
         return model
     return mixed
 
 
-def _cast(model: nn.Module, dtype: torch.dtype, *, keep: set[str]) -> None:
+def _cast(model: nn.Module, dtype: torch.dtype, *, keep: list[str]) -> None:
     for name, module in model.named_modules():
         wanted = torch.float32 if name in keep else dtype
         for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
             if tensor.is_floating_point():
                 tensor.data = tensor.data.to(wanted)
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.register_forward_pre_hook(
-                lambda _, inputs, wanted=wanted: (inputs[0].to(wanted), *inputs[1:])
-            )
+    if keep:
+        # Convolutions kept whole feed each other in float32; what leaves the last one is narrow.
+        model.get_submodule(keep[-1]).register_forward_hook(lambda _, __, out: out.to(dtype))
+    else:
+        model.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype), *inputs[1:]))
 
 
-def _fine_convolutions(model: nn.Module, example: Tensor) -> set[str]:
-    """Names of the convolutions that run before the first one whose input is coarser than fine."""
-    heights: list[tuple[str, int]] = []
+def _first_convolutions(model: nn.Module, example: Tensor) -> list[str]:
+    """Names of the convolutions that run first, in order."""
+    order: list[str] = []
 
     def observe(name: str) -> Callable[..., None]:
-        return lambda _, inputs: heights.append((name, int(inputs[0].shape[-2])))
+        return lambda _, __: order.append(name)
 
     hooks = [
         module.register_forward_pre_hook(observe(name))
@@ -78,9 +79,4 @@ def _fine_convolutions(model: nn.Module, example: Tensor) -> set[str]:
     finally:
         for hook in hooks:
             hook.remove()
-    fine: set[str] = set()
-    for name, height in heights:
-        if height < example.shape[-2] // _FINE:
-            break
-        fine.add(name)
-    return fine
+    return order[:_WHOLE]

@@ -11,7 +11,7 @@ from torch import Tensor
 from vitrail.errors import ImageError
 from vitrail.image import Image
 from vitrail.models.base import RawOutput, SemanticModel
-from vitrail.nn.fuse import fold_batch_norms
+from vitrail.nn.fuse import fold_batch_norms, fuse_activations
 from vitrail.nn.precision import cast_for_inference
 from vitrail.predict.device import Precision
 from vitrail.predict.network_params import NetworkParams
@@ -53,7 +53,8 @@ class Network:
         example = torch.rand(1, bands, 2 * model.stride, 2 * model.stride, generator=own) * 2 - 1
         folded = fold_batch_norms(model.cpu().float(), example)
         ready = cast_for_inference(folded, _DTYPES[precision], example)
-        self._model = ready.to(device, memory_format=torch.channels_last)  # pyright: ignore
+        ready = ready.to(device, memory_format=torch.channels_last)  # pyright: ignore
+        self._model = fuse_activations(ready, example) if device.type == "cpu" else ready
 
     def __call__(self, image: Image) -> SemanticResult:
         """Segment one image."""
