@@ -98,6 +98,28 @@ def test_images_of_the_same_name_do_not_overwrite_each_other(photo: Path, tmp_pa
     assert sizes == {"cat": (100, 150), "cat-2": (40, 60)}
 
 
+def test_our_own_outputs_are_not_inputs(photo: Path) -> None:
+    """A second run over the same folder, with the pattern expanded by the shell."""
+    folder = photo.parent
+    for _ in range(2):
+        assert (
+            run("predict", *sorted(folder.glob("*.[jp][pn]g")), "-m", "kmeans", "-o", folder) == 0
+        )
+    assert names(folder) == ["cat.jpg", "cat.json", "cat.labels.png", "cat.overlay.jpg"]
+
+
+def test_odd_names_are_only_names(photo: Path, tmp_path: Path, capsys) -> None:
+    odd = photo.with_name("a[draft] b.jpg")
+    odd.write_bytes(photo.read_bytes())
+    out = tmp_path / "out[x]"
+    long = "x" * 300 + ".jpg"
+    assert run("predict", long, odd, photo, "-m", "threshold", "-o", out) == 1
+    assert {"a[draft] b.overlay.jpg", "cat.overlay.jpg"} <= set(names(out))
+    printed = capsys.readouterr()
+    assert "a[draft] b.jpg" in printed.out and "out[x]" in printed.out
+    assert printed.err.startswith("error: ") and printed.err.strip().count("\n") == 0
+
+
 def huge_png(path: Path) -> None:
     """A valid header that claims 100,000 x 100,000 pixels."""
 
@@ -217,6 +239,9 @@ def test_file_urls_are_refused(photo: Path, tmp_path: Path, capsys) -> None:
         (["-m", "kmeans", "--set", "clusters=3"], "kmeans has no parameter 'clusters'"),
         (["-m", "kmeans", "--set", "k"], "--set 'k': expected key=value"),
         (["--set", "image_size=2"], "image_size=2: "),
+        (["--set", "device=cpu"], "--set 'device=cpu': is no parameter of a model; use --device"),
+        (["-m", "threshold", "--set", "value=2001-13-45"], "--set 'value=2001-13-45': "),
+        (["-m", "threshold", "--device", "meta"], "device='meta': expected auto"),
         (["--device", "cuda:77"], "device='cuda:77' cannot be used here"),
         (["--precision", "half"], "precision='half'"),
     ],
