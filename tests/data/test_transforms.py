@@ -12,14 +12,19 @@ from vitrail.data.transforms import TrainingSet, as_tensors, augmentation
 SETTINGS = {"scale": (0.75, 1.75), "flip": 0.5, "rotate": 15, "colour": 0.3, "grey": 0.1}
 
 
+SPACE = LabelSpace(("background", "disc", "square"), 0, 255)
+
+
 class Drawn:
-    space = LabelSpace(("background", "disc", "square"), 0, 255)
+    space = SPACE
+    ids = tuple("01234567")
 
     def __len__(self) -> int:
         return 8
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(str(index), *discs(8)[index], frozenset({2}))
+        image, labels = discs(8)[index]
+        return Sample(str(index), image, labels.shape, labels, unlabelled=frozenset({2}))
 
 
 def test_image_and_labels_move_together() -> None:
@@ -28,7 +33,7 @@ def test_image_and_labels_move_together() -> None:
     agreement = []
     for index in range(8):
         torch.manual_seed(index)
-        image, labels = transform(*as_tensors(Drawn()[index]))
+        image, labels = transform(*as_tensors(Drawn()[index], SPACE))
         bright = image.max(0).values > 130
         known = labels != 255
         agreement.append(((labels > 0) == bright)[known].float().mean().item())
@@ -39,7 +44,7 @@ def test_labels_are_never_mixed() -> None:
     transform = augmentation(64, ignore=255, **SETTINGS)
     for index in range(8):
         torch.manual_seed(index)
-        image, labels = transform(*as_tensors(Drawn()[index]))
+        image, labels = transform(*as_tensors(Drawn()[index], SPACE))
         assert image.shape == (3, 64, 64) and image.dtype == torch.uint8
         assert labels.shape == (64, 64)
         assert set(labels.unique().tolist()) <= {0, 1 if index % 2 else 2, 255}
@@ -47,7 +52,7 @@ def test_labels_are_never_mixed() -> None:
 
 def test_what_lies_outside_is_ignored() -> None:
     transform = augmentation(64, ignore=255, **{**SETTINGS, "scale": (0.5, 0.5), "rotate": 0})
-    image, labels = transform(*as_tensors(Drawn()[1]))
+    image, labels = transform(*as_tensors(Drawn()[1], SPACE))
     outside = labels == 255
     assert 0.6 < outside.float().mean() < 0.85  # about three quarters of the crop
     assert not image[:, outside].any()
@@ -58,7 +63,7 @@ def test_the_scale_stays_in_its_range() -> None:
     shares = []
     for seed in range(40):
         torch.manual_seed(seed)
-        _, labels = transform(*as_tensors(Drawn()[1]))
+        _, labels = transform(*as_tensors(Drawn()[1], SPACE))
         shares.append((labels != 255).float().mean().sqrt().item())
     assert min(shares) > 0.37
     assert max(shares) < 0.83

@@ -28,24 +28,54 @@ class Example(NamedTuple):
 
 
 class TrainingSet(torch.utils.data.Dataset[Example]):
-    """A sample source seen through an augmentation; safe with worker processes."""
+    """A sample source seen through an augmentation; safe with worker processes.
 
-    def __init__(self, source: SampleSource, transform: v2.Transform) -> None:
+    ``copy_paste`` is the probability that the objects of a second image, drawn at random and put
+    through the same transform, are pasted over an image: Ghiasi et al., "Simple Copy-Paste is a
+    Strong Data Augmentation Method", arXiv:2012.07177, for pixel labels.
+    """
+
+    def __init__(
+        self, source: SampleSource, transform: v2.Transform, *, copy_paste: float = 0.0
+    ) -> None:
         self.source = source
         self.transform = transform
+        self.copy_paste = copy_paste
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Example:
         sample = self.source[index]
-        image, labels = self.transform(*as_tensors(sample))
+        image, labels = self.transform(*as_tensors(sample, self.source.space))
+        if self.copy_paste and torch.rand(()).item() < self.copy_paste:
+            donor = self.source[int(torch.randint(len(self.source), ()))]
+            image, labels = paste(
+                image,
+                labels,
+                *self.transform(*as_tensors(donor, self.source.space)),
+                self.source.space,
+            )
         return Example(image, labels, unlabelled_flags(sample, self.source.space))
 
 
-def as_tensors(sample: Sample) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+def paste(
+    image: Tensor, labels: Tensor, donor: Tensor, donor_labels: Tensor, space: LabelSpace
+) -> tuple[Tensor, Tensor]:
+    """Lay the donor's labelled objects (neither background nor ignore) over an image.
+
+    All are ``(C, h, w)`` and ``(h, w)`` of one size; new tensors are returned.
+    """
+    objects = donor_labels != space.ignore
+    if space.background is not None:
+        objects &= donor_labels != space.background
+    return torch.where(objects, donor, image), torch.where(objects, donor_labels, labels)
+
+
+def as_tensors(sample: Sample, space: LabelSpace) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
     """The image ``(3, H, W)`` uint8 and its labels ``(H, W)``, sharing memory where they can."""
-    labels = sample.labels if sample.labels.dtype == "uint8" else sample.labels.astype("int32")
+    labels = sample.semantic(space)
+    labels = labels if labels.dtype == "uint8" else labels.astype("int32")
     image = torch.from_numpy(sample.image).permute(2, 0, 1)
     return tv_tensors.Image(image), tv_tensors.Mask(torch.from_numpy(labels))
 

@@ -86,6 +86,9 @@ class AugmentConfig(_Section):
     rotate: float = Field(10, ge=0, le=180, description="largest rotation, degrees")
     colour: float = Field(0.3, ge=0, le=1, description="strength of colour jitter")
     grey: float = Field(0.05, ge=0, le=1, description="probability of dropping the colour")
+    copy_paste: float = Field(
+        0.0, ge=0, le=1, description="probability of pasting another image's objects over an image"
+    )
 
     @model_validator(mode="after")
     def _scale_rises(self) -> AugmentConfig:

@@ -220,7 +220,7 @@ def evaluate(
             device.type, _DTYPES[precision], enabled=precision != "float32", cache_enabled=True
         ):
             raw = model(batch.to(device))
-        matrix.update(sample.labels, model.decode(raw, frames)[0])
+        matrix.update(sample.semantic(space), model.decode(raw, frames)[0])
     return matrix
 
 

@@ -115,7 +115,8 @@ def make_loader(recipe: Recipe, training: IndexMasks, size: int) -> DataLoader[E
         grey=augment.grey,
         ignore=recipe.data.ignore,
     )
-    shown = Subset(TrainingSet(training, transform), show_order(training, recipe.data.repeat))
+    augmented = TrainingSet(training, transform, copy_paste=augment.copy_paste)
+    shown = Subset(augmented, show_order(training, recipe.data.repeat))
     return DataLoader(
         shown,
         batch_size=config.batch_size,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from vitrail.data.formats.files import IMAGE_SUFFIXES, header_size
 from vitrail.data.sample import LabelSpace, Sample, class_ids
 from vitrail.errors import DataError, ImageError
-from vitrail.image import read_image
-
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 class IndexMasks:
@@ -45,7 +44,7 @@ class IndexMasks:
             if not folder.is_dir():
                 raise DataError(f"{folder}: no such folder")
         self.space = space
-        self.images = sorted(p for p in images.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
+        self.images = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         if not self.images:
             raise DataError(f"{images}: holds no images")
         self.masks = [masks / f"{path.stem}.png" for path in self.images]
@@ -66,27 +65,30 @@ class IndexMasks:
                 + ", ".join(space.classes)
             ) from None
 
+    @property
+    def ids(self) -> list[str]:
+        return [path.stem for path in self.images]
+
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
-        path, mask = self.images[index], self.masks[index]
-        image = read_image(path).rgb()
+        path = self.images[index]
+        matching = [prefix for prefix in self._unlabelled if path.name.startswith(prefix)]
+        unlabelled = self._unlabelled[max(matching, key=len)] if matching else frozenset[int]()
+        size, _ = header_size(self.masks[index])
+        labels = partial(self._read_labels, self.masks[index])
+        return Sample(path.stem, path, size, labels, unlabelled=unlabelled)
+
+    def _read_labels(self, mask: Path) -> np.ndarray:
         labels = read_index_png(mask)
-        if labels.shape != image.shape[:2]:
-            raise DataError(
-                f"{mask}: the mask is {labels.shape[1]}x{labels.shape[0]} px, "
-                f"its image {image.shape[1]}x{image.shape[0]}"
-            )
         known = (labels < len(self.space.classes)) | (labels == self.space.ignore)
         if not known.all():
             raise DataError(
                 f"{mask}: holds the value {int(labels[~known][0])}; expected class ids "
                 f"0..{len(self.space.classes) - 1} or {self.space.ignore} (ignore)"
             )
-        matching = [prefix for prefix in self._unlabelled if path.name.startswith(prefix)]
-        unlabelled = self._unlabelled[max(matching, key=len)] if matching else frozenset[int]()
-        return Sample(path.stem, image, labels, unlabelled)
+        return labels
 
 
 def read_index_png(path: Path) -> np.ndarray:
