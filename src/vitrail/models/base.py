@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from torch import Tensor, nn
 
@@ -76,30 +75,45 @@ def labels_at(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if classes == 1:  # one logit: object where positive
         logits = np.concatenate([np.zeros_like(logits), logits])
         classes = 2
+    best = _argmax(logits, dtype)
     if (source_height, source_width) == size:
-        return _argmax(logits, dtype)
-    labels = np.empty(size, dtype)
-    # Rows first, by hand, so that a strip needs only the source rows it reads; columns by OpenCV.
-    centres = (np.arange(height, dtype=np.float64) + 0.5) * (source_height / height) - 0.5
-    centres = centres.clip(0, source_height - 1)
-    upper = np.floor(centres).astype(np.intp)
-    lower = np.minimum(upper + 1, source_height - 1)
-    weight = (centres - upper).astype(np.float32)[None, :, None]
-    rows = max(1, _STRIP_VALUES // (classes * width))
+        return best
+    # Where the four neighbours of a point agree on a class, so does every mean of them: only the
+    # seams between classes have to be interpolated.
+    upper, lower, down = _neighbours(height, source_height)
+    left, right, across = _neighbours(width, source_width)
+    seam = np.zeros(best.shape, bool)
+    seam[:-1] |= best[:-1] != best[1:]
+    seam[:, :-1] |= best[:, :-1] != best[:, 1:]
+    seam[:-1, :-1] |= seam[1:, :-1] | seam[:-1, 1:]
+    labels = best[upper].take(left, axis=1)
+    flat = logits.reshape(classes, -1)
+    rows = max(1, _STRIP_VALUES // (4 * classes * width))
     for top in range(0, height, rows):
         part = slice(top, min(top + rows, height))
-        strip = (
-            logits[:, upper[part]] * (1 - weight[:, part])
-            + logits[:, lower[part]] * weight[:, part]
-        )
-        wide = np.stack(
-            [
-                cv2.resize(plane, (width, plane.shape[0]), interpolation=cv2.INTER_LINEAR)
-                for plane in strip
-            ]
-        )
-        labels[part] = _argmax(wide, dtype)
+        y, x = np.nonzero(seam[upper[part]].take(left, axis=1))
+        y += top
+        above, below, beside = upper[y] * source_width, lower[y] * source_width, across[x]
+        top_row = _between(flat, above + left[x], above + right[x], beside)
+        bottom_row = _between(flat, below + left[x], below + right[x], beside)
+        labels[y, x] = _argmax(top_row + (bottom_row - top_row) * down[y], dtype)
     return labels
+
+
+def _neighbours(length: int, source: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of ``length`` points along an axis of ``source`` values: the value before it, the
+    one behind it, and how far it lies between them (float32, 0..1)."""
+    centres = (np.arange(length, dtype=np.float64) + 0.5) * (source / length) - 0.5
+    centres = centres.clip(0, source - 1)
+    before = np.floor(centres).astype(np.intp)
+    after = np.minimum(before + 1, source - 1)
+    return before, after, (centres - before).astype(np.float32)
+
+
+def _between(flat: np.ndarray, one: np.ndarray, two: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """``(classes, n)``: ``share`` of the way from the columns ``one`` to the columns ``two``."""
+    first = flat.take(one, axis=1)
+    return first + (flat.take(two, axis=1) - first) * share
 
 
 def _argmax(planes: np.ndarray, dtype: type) -> np.ndarray:

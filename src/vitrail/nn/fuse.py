@@ -54,7 +54,10 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
 class FusedConv2d(nn.Module):
     """A convolution whose activation is computed while its output is in the cache.
 
-    oneDNN's fused primitive, with the weights packed for it once. For the CPU, and inference only.
+    oneDNN's fused primitive, with the weights in the order that it likes best for the size of its
+    input. Left as they are they would be put in that order on every call, which costs a small
+    input up to half its time; so they are kept, until an input of another size comes. For the CPU,
+    and inference only.
     """
 
     def __init__(self, conv: nn.Conv2d, activation: tuple[str, list[float]]) -> None:
@@ -62,13 +65,20 @@ class FusedConv2d(nn.Module):
         self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         self.activation, self.limits = activation
         # No buffers: packed tensors cannot be copied or saved.
-        self.weight = conv.weight.detach().to_mkldnn()
+        self.weight = conv.weight.detach()
         self.bias = None if conv.bias is None else conv.bias.detach()
+        self.packed: tuple[torch.Size, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        packed = self.packed  # read once: another thread may replace it
+        if packed is None or packed[0] != x.shape:
+            ordered = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, *self.geometry, list(x.shape)
+            )
+            packed = self.packed = x.shape, ordered
         return torch.ops.mkldnn._convolution_pointwise(
             x.to(self.weight.dtype),
-            self.weight,
+            packed[1],
             self.bias,
             *self.geometry,
             self.activation,
