@@ -78,6 +78,28 @@ def show(
     _print_parameters(parameters(NetworkParams))
 
 
+@app.command("average")
+def average(
+    checkpoints: Annotated[list[str], typer.Argument(help="Two or more .safetensors files.")],
+    out: Annotated[str, typer.Option(help="The .safetensors file to write.")],
+    shares: Annotated[
+        str, typer.Option(help="Weight of each, with commas: 0.65,0.35. Default: equal.")
+    ] = "",
+) -> None:
+    """Average the weights of several trainings of one network."""
+    from pathlib import Path
+
+    from vitrail.errors import ParameterError
+    from vitrail.weights.average import average_checkpoints
+
+    try:
+        numbers = [float(share) for share in shares.split(",")] if shares else None
+    except ValueError:
+        raise ParameterError(f"--shares {shares}: expected numbers with commas between") from None
+    average_checkpoints([Path(path) for path in checkpoints], Path(out), shares=numbers)
+    print(f"average of {len(checkpoints)} checkpoints -> {out}")
+
+
 def parameters(params: type[BaseModel]) -> list[dict[str, Any]]:
     """Name, type, default, range and meaning of each field of a parameter class."""
     schema = params.model_json_schema()
