@@ -1,4 +1,9 @@
-"""A folder of images beside a folder of index PNGs: pixel value = class id."""
+"""A folder of images beside a folder of index PNGs: pixel value = class id.
+
+The layout that most training code reads; see :mod:`vitrail.data.formats.folders_layout` for the
+names of the folders. Values are ids of 8 or 16 bits, grey or indices of a palette, and a list of
+classes (:mod:`vitrail.data.formats.folders_classes`) may lie beside.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,41 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from vitrail.data.formats.files import IMAGE_SUFFIXES, header_size
+from vitrail.data.formats.base import Capacity, Dataset, Format, Options, Splits
+from vitrail.data.formats.files import list_images, write_png
+from vitrail.data.formats.folders_classes import ClassFile, Entry
+from vitrail.data.formats.folders_look import sample_masks
+from vitrail.data.formats.folders_masks import mask_size, read_index_png
+from vitrail.data.formats.folders_pairs import Pairs
+from vitrail.data.formats.folders_source import (
+    PairSource,
+    layouts_of,
+    open_pairs,
+    recognise_kind,
+)
+from vitrail.data.formats.folders_space import ClassOptions, Coding, coding, listed_classes
+from vitrail.data.formats.folders_write import (
+    as_label_maps,
+    checked,
+    class_colours,
+    shared_space,
+    targets,
+    write_classes,
+)
+from vitrail.data.problem import Problem
 from vitrail.data.sample import LabelSpace, Sample, class_ids
-from vitrail.errors import DataError, ImageError
+from vitrail.errors import DataError, VitrailError
+from vitrail.result.masks import occurring
+
+__all__ = ["FORMAT", "IndexMasks", "read_index_png"]
+
+_SEEN = 64
+"""Masks that are read to count classes that nobody lists."""
 
 
-class IndexMasks:
+class IndexMasks(PairSource):
     """Pairs ``images/NAME.*`` with ``masks/NAME.png``; nothing is read until an item is asked for.
 
     Parameters
@@ -43,18 +74,21 @@ class IndexMasks:
         for folder in (images, masks):
             if not folder.is_dir():
                 raise DataError(f"{folder}: no such folder")
-        self.space = space
-        self.images = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not self.images:
+        found = list_images(images)
+        if not found:
             raise DataError(f"{images}: holds no images")
-        self.masks = [masks / f"{path.stem}.png" for path in self.images]
-        there = {path.name for path in masks.iterdir()}
-        lacking = [path for path in self.masks if path.name not in there]
+        there = {path.name for path in list_images(masks)}
+        wanted = [f"{path.stem}.png" for path in found]
+        lacking = [name for name in wanted if name not in there]
         if lacking:
             raise DataError(
-                f"{len(lacking)} of {len(self.images)} images have no mask; "
-                f"the first one wanted is {lacking[0]}"
+                f"{len(lacking)} of {len(found)} images have no mask; "
+                f"the first one wanted is {masks / lacking[0]}"
             )
+        names = [path.name for path in found]
+        super().__init__(Pairs(images, masks, [p.stem for p in found], names, wanted), space)
+        values = tuple(range(len(space.classes)))
+        self._coding = Coding(space, values, space.ignore)
         try:
             self._unlabelled = {
                 prefix: class_ids(names, space) for prefix, names in (unlabelled or {}).items()
@@ -65,56 +99,89 @@ class IndexMasks:
                 + ", ".join(space.classes)
             ) from None
 
-    @property
-    def ids(self) -> list[str]:
-        return [path.stem for path in self.images]
-
-    def __len__(self) -> int:
-        return len(self.images)
+    @classmethod
+    def of_pairs(cls, coding: Coding, pairs: Pairs) -> IndexMasks:
+        """From files that are paired already."""
+        made = cls.__new__(cls)
+        PairSource.__init__(made, pairs, coding.space)
+        made._coding, made._unlabelled = coding, {}
+        return made
 
     def __getitem__(self, index: int) -> Sample:
-        path = self.images[index]
-        matching = [prefix for prefix in self._unlabelled if path.name.startswith(prefix)]
+        image, mask = self.pairs.image(index), self.pairs.mask(index)
+        matching = [prefix for prefix in self._unlabelled if image.name.startswith(prefix)]
         unlabelled = self._unlabelled[max(matching, key=len)] if matching else frozenset[int]()
-        size, _ = header_size(self.masks[index])
-        labels = partial(self._read_labels, self.masks[index])
-        return Sample(path.stem, path, size, labels, unlabelled=unlabelled)
-
-    def _read_labels(self, mask: Path) -> np.ndarray:
-        labels = read_index_png(mask)
-        known = (labels < len(self.space.classes)) | (labels == self.space.ignore)
-        if not known.all():
-            raise DataError(
-                f"{mask}: holds the value {int(labels[~known][0])}; expected class ids "
-                f"0..{len(self.space.classes) - 1} or {self.space.ignore} (ignore)"
-            )
-        return labels
+        labels = partial(_read_labels, mask, self._coding)
+        return Sample(self.ids[index], image, mask_size(mask), labels, unlabelled=unlabelled)
 
 
-def read_index_png(path: Path) -> np.ndarray:
-    """Pixel values of a grey or palette PNG, ``(H, W)`` uint8 or uint16; a palette's indices."""
-    from PIL import Image as Pillow
+def _read_labels(mask: Path, coding: Coding) -> np.ndarray:
+    return coding.decode(read_index_png(mask), mask)
 
-    try:
-        with Pillow.open(path) as picture:
-            if picture.mode in ("P", "1"):
-                return np.asarray(picture).astype(np.uint8)
-        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        bits = _grey_bits(path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read as a mask ({error})") from None
-    if labels is None:
-        raise ImageError(f"{path}: cannot be read as a mask")
-    if labels.ndim != 2:
-        raise DataError(
-            f"{path}: has {labels.shape[2]} channels; an index mask has one value a pixel"
+
+def _open(root: Path, options: ClassOptions) -> Dataset:
+    layouts = layouts_of(root, options)
+    problems: list[Problem] = []
+    if options.classes is not None:
+        listed = ClassFile(root, tuple(Entry(name) for name in options.classes), {})
+    else:
+        listed = listed_classes(root, options, *(layout.masks for layout in layouts[:1]))
+    if listed is None:
+        listed = _seen_classes(root, sample_masks(layouts, _SEEN), problems)
+    make = partial(IndexMasks.of_pairs, coding(listed, options))
+    return open_pairs(root, "index-masks", layouts, options, make, problems)
+
+
+def _seen_classes(root: Path, masks: Sequence[Path], problems: list[Problem]) -> ClassFile:
+    """Names for the values found in some masks, with a note that says so."""
+    highest = 0
+    for mask in masks:
+        try:
+            values = occurring(read_index_png(mask))
+        except VitrailError:
+            continue  # reading the sample says what is wrong with it
+        highest = max(highest, *(value for value in values.tolist() if value != 255), 0)
+    problems.append(
+        Problem(
+            "unnamed-classes",
+            "note",
+            root,
+            "",
+            f"no list of classes; {len(masks)} masks hold values up to {highest}",
+            "classes.txt with a name a line",
+            advice="set classes=NAME,NAME,...",
         )
-    # OpenCV stretches grey of 2 or 4 bits to 0..255; ids must stay ids.
-    return labels // (255 // (2**bits - 1)) if bits < 8 else labels
+    )
+    return ClassFile(root, tuple(Entry(f"class {value}") for value in range(highest + 1)), {})
 
 
-def _grey_bits(path: Path) -> int:
-    """Bits a pixel of a PNG without palette; 8 for other files."""
-    with path.open("rb") as file:
-        header = file.read(26)
-    return header[24] if header.startswith(b"\x89PNG") and len(header) == 26 else 8
+def _write(splits: Splits, folder: Path, options: Options) -> None:
+    views = {name: as_label_maps(source) for name, source in splits.items()}
+    space = shared_space(views)
+    wide = max(space.ignore, len(space.classes) - 1) > 255
+    palette = None if wide else _palette(space)
+    for sample, mask in targets(views, folder):
+        labels = checked(sample, space)
+        write_png(mask, labels.astype(np.uint16 if wide else np.uint8), palette)
+    write_classes(folder, "index-masks", space)
+
+
+def _palette(space: LabelSpace) -> list[tuple[int, int, int]]:
+    """256 colours: those of the classes, black for what is unused, VOC's void for ignore."""
+    colours = class_colours(space)
+    table = [(0, 0, 0)] * 256
+    table[: len(colours.classes)] = colours.classes
+    table[space.ignore] = colours.ignore
+    return table
+
+
+FORMAT = Format(
+    name="index-masks",
+    summary="images/ and masks/ with class ids as pixel values (grey or palette PNG)",
+    recognise=partial(recognise_kind, "index"),
+    open=_open,
+    options=ClassOptions,
+    capacity=Capacity(labels=True),
+    write=_write,
+    kind="labels",
+)
