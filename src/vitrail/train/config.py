@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vitrail.data.augment import AugmentConfig
 from vitrail.errors import ConfigError, nearest
 from vitrail.weights.card import CardName, Licences, Preprocessing
 
@@ -74,27 +75,6 @@ class ModelConfig(_Section):
     start: Path | None = Field(
         None, description="checkpoint to go on from: the whole network, not only its encoder"
     )
-
-
-class AugmentConfig(_Section):
-    """Random changes to a training image; each is drawn once for the image and its labels."""
-
-    scale: tuple[float, float] = Field(
-        (0.75, 1.75), description="long side of the whole image, as a multiple of image_size"
-    )
-    flip: float = Field(0.5, ge=0, le=1, description="probability of a mirror image")
-    rotate: float = Field(10, ge=0, le=180, description="largest rotation, degrees")
-    colour: float = Field(0.3, ge=0, le=1, description="strength of colour jitter")
-    grey: float = Field(0.05, ge=0, le=1, description="probability of dropping the colour")
-    copy_paste: float = Field(
-        0.0, ge=0, le=1, description="probability of pasting another image's objects over an image"
-    )
-
-    @model_validator(mode="after")
-    def _scale_rises(self) -> AugmentConfig:
-        if not 0.05 <= self.scale[0] <= self.scale[1] <= 20:
-            raise ValueError(f"scale={list(self.scale)}: expected 0.05 <= low <= high <= 20")
-        return self
 
 
 class TrainConfig(_Section):

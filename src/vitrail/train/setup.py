@@ -9,11 +9,13 @@ from pathlib import Path
 import cv2
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
+from vitrail.data.augment import build_augmentation
 from vitrail.data.formats.index_masks import IndexMasks
 from vitrail.data.sample import LabelSpace
-from vitrail.data.transforms import Example, TrainingSet, augmentation
+from vitrail.data.sampler import ResumableSampler
+from vitrail.data.transforms import Example, TrainingSet
 from vitrail.errors import ConfigError
 from vitrail.models.base import SemanticModel
 from vitrail.train.config import Recipe, Split, TrainConfig
@@ -104,24 +106,20 @@ def show_order(source: IndexMasks, repeat: Mapping[str, int]) -> list[int]:
 
 
 def make_loader(recipe: Recipe, training: IndexMasks, size: int) -> DataLoader[Example]:
-    """Shuffled, augmented batches of square crops; each worker runs on one thread."""
-    config, augment = recipe.train, recipe.augment
-    transform = augmentation(
-        size,
-        scale=augment.scale,
-        flip=augment.flip,
-        rotate=augment.rotate,
-        colour=augment.colour,
-        grey=augment.grey,
-        ignore=recipe.data.ignore,
+    """Shuffled, augmented batches of square crops; each worker runs on one thread.
+
+    What an epoch holds is a function of ``train.seed`` and the epoch, whatever ``train.workers``.
+    """
+    config = recipe.train
+    augmented = TrainingSet(
+        training,
+        build_augmentation(recipe.augment, size, training.space, "labels"),
+        seed=config.seed,
+        order=show_order(training, recipe.data.repeat),
     )
-    augmented = TrainingSet(training, transform, copy_paste=augment.copy_paste)
-    shown = Subset(augmented, show_order(training, recipe.data.repeat))
     return DataLoader(
-        shown,
-        batch_size=config.batch_size,
-        shuffle=True,
-        drop_last=True,
+        augmented,
+        batch_sampler=ResumableSampler(len(augmented), config.batch_size, seed=config.seed),
         num_workers=config.workers,
         pin_memory=torch.cuda.is_available(),
     )

@@ -1,0 +1,20 @@
+"""From samples to training crops: every random draw is made once for an image and its labels.
+
+``framing`` and ``geometry`` draw which pixels make a crop, ``reading`` decodes no more than those
+need, ``labels`` and ``instances`` hold what a crop shows, ``photometric`` changes its colours, and
+``training`` puts them together. ``vitrail.data.augment`` builds all of it from a recipe.
+"""
+
+from vitrail.data.transforms.instances import InstanceExample, collate_instances
+from vitrail.data.transforms.labels import Example, label_space, unlabelled_flags
+from vitrail.data.transforms.training import Augmentation, TrainingSet
+
+__all__ = [
+    "Augmentation",
+    "Example",
+    "InstanceExample",
+    "TrainingSet",
+    "collate_instances",
+    "label_space",
+    "unlabelled_flags",
+]
