@@ -39,11 +39,19 @@ def list_images(folder: Path) -> list[Path]:
                 for entry in entries
                 if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
                 and not entry.name.startswith(".")
-                and entry.is_file()
+                and _is_file(entry)
             ]
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
     return [folder / name for name in sorted(names)]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """A file or a link to one; a link that leads in a circle is neither."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
@@ -83,6 +91,8 @@ def read_json(path: Path) -> Any:
             f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; "
             "the file may be cut short"
         ) from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise DataError(f"{path}: its JSON cannot be read ({error})") from None
     except RecursionError:
         raise DataError(f"{path}: its JSON is nested too deeply to be annotations") from None
 
@@ -115,6 +125,8 @@ def header_size(path: Path) -> tuple[tuple[int, int], bool]:
     """
     try:
         with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise ImageError(f"{path}: the file is empty (0 bytes)")
             picture = open_pillow(file, str(path))
             if picture is None:
                 raise ImageError(f"{path}: not an image of a known kind")
