@@ -17,7 +17,8 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --group dev --group datumaro
+	$(BIN)/python -m pip install --quiet --no-deps "datumaro~=1.13.0"
 	touch $@
 
 demo: $(VENV)/.installed
