@@ -127,8 +127,8 @@ class Sample:
 
     id: str
     """The data set's own name for it; unique within its split."""
-    picture: Path | np.ndarray
-    """The image file, or ``(H, W, 3)`` uint8 RGB; use :attr:`image`."""
+    picture: Path | np.ndarray | Callable[[], np.ndarray]
+    """The image file, or ``(H, W, 3)`` uint8 RGB, or what decodes it; use :attr:`image`."""
     size: tuple[int, int]
     """``(H, W)`` of the annotations' frame, px."""
     label_map: np.ndarray | Callable[[], np.ndarray] | None = None
@@ -153,6 +153,8 @@ class Sample:
         """
         if isinstance(self.picture, np.ndarray):
             pixels = self.picture
+        elif callable(self.picture):
+            pixels = self.picture()
         else:
             from vitrail.image import read_image
 
@@ -169,7 +171,7 @@ class Sample:
     @property
     def path(self) -> Path | None:
         """The image file, if it is one."""
-        return None if isinstance(self.picture, np.ndarray) else self.picture
+        return self.picture if isinstance(self.picture, Path) else None
 
     @cached_property
     def labels(self) -> np.ndarray | None:

@@ -1,0 +1,493 @@
+import base64
+import io
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.data.formats.annotation_tools import (
+    ListSource,
+    blob,
+    drawn_masks,
+    drawn_rings,
+    picture,
+    same_objects,
+    same_set,
+    sources,
+    star,
+    varied,
+    write_picture,
+)
+from vitrail.data.formats.base import Dataset
+from vitrail.data.formats.labelstudio import FORMAT, LabelStudioOptions, open_labelstudio
+from vitrail.data.formats.labelstudio_rle import encode
+from vitrail.data.formats.labelstudio_write import LabelStudioWriteOptions
+from vitrail.data.formats.labelstudio_write import write as write_labelstudio
+from vitrail.data.sample import Instance, LabelSpace, Sample
+from vitrail.errors import DataError
+from vitrail.result.masks import Masks
+
+SIZE = (48, 64)
+DEFAULTS = LabelStudioWriteOptions()
+TRIANGLE = [[10, 30], [50, 30], [50, 80]]
+
+
+def written(folder: Path, options=DEFAULTS, **splits: Sequence[Sample]) -> Dataset:
+    folder.mkdir(exist_ok=True)
+    write_labelstudio(sources(**splits), folder, options)
+    return open_labelstudio(folder, LabelStudioOptions())
+
+
+def result(value: Any, kind="polygonlabels", label: str | None = "cat", **more) -> dict:
+    """A result on an image of 20 x 10 px."""
+    labels = {} if label is None else {kind: [label]}
+    return {
+        "id": "r1",
+        "type": kind,
+        "from_name": "label",
+        "to_name": "image",
+        "original_width": 20,
+        "original_height": 10,
+        "image_rotation": 0,
+        "value": {**value, **labels},
+        **more,
+    }
+
+
+def polygon(label: str | None = "cat", **more) -> dict:
+    return result({"points": TRIANGLE, "closed": True}, label=label, **more)
+
+
+def annotation(results: Sequence[Any], **more) -> dict:
+    return {"id": 1, "completed_by": 1, "was_cancelled": False, "result": results, **more}
+
+
+def task(results: Sequence[Any], image: Any = "/data/upload/1/a.png", **more) -> dict:
+    return {"id": 7, "data": {"image": image}, "annotations": [annotation(results)], **more}
+
+
+def export(root: Path, tasks: Any, image: str | None = "images/a.png") -> Path:
+    """An export with an image of 20 x 10 px."""
+    root.mkdir(exist_ok=True)
+    if image is not None:
+        write_picture(root / image, (10, 20))
+    (root / "export.json").write_text(tasks if isinstance(tasks, str) else json.dumps(tasks))
+    return root
+
+
+def only(root: Path, **options) -> Sample:
+    dataset = open_labelstudio(root, LabelStudioOptions(**options))
+    assert dataset.problems == [] and len(dataset["all"]) == 1
+    return dataset["all"][0]
+
+
+def test_everything_an_object_is_survives(tmp_path):
+    train, val = varied(SIZE), varied(SIZE, "sub folder/a+b&c#d%41/")
+    for how in ("auto", "brush", "polygons"):
+        options = LabelStudioWriteOptions(masks=how)
+        back = written(tmp_path / how, options, train=train, val=val)
+        same_set(sources(train=train, val=val), back)
+
+
+@given(
+    st.lists(drawn_masks(), min_size=1, max_size=3), st.sampled_from(["auto", "brush", "polygons"])
+)
+@settings(max_examples=60, deadline=None)
+def test_any_masks_survive(tmp_path_factory, masks, how):
+    samples = [
+        Sample(f"{i}", picture(mask.size), mask.size, instances=(Instance.from_masks(1, mask),))
+        for i, mask in enumerate(masks)
+    ]
+    folder, options = tmp_path_factory.mktemp("ls"), LabelStudioWriteOptions(masks=how)
+    same_set(sources(all=samples), written(folder, options, all=samples))
+
+
+@given(st.lists(drawn_rings(40), max_size=3), st.integers(30, 50), st.integers(30, 50))
+@settings(max_examples=40, deadline=None)
+def test_single_outlines_come_back_point_for_point(tmp_path_factory, rings, height, width):
+    size = (height, width)
+    found = tuple(Instance.from_polygons(0, [ring], size) for ring in rings)
+    sample = Sample("a", picture(size), size, instances=found)
+    back = written(tmp_path_factory.mktemp("ls"), all=[sample])["all"][0]
+    for one, other in zip(found, back.instances or (), strict=True):
+        assert one.polygons and other.polygons
+        np.testing.assert_array_equal(other.polygons[0], one.polygons[0])
+
+
+@given(st.lists(st.integers(-500, 5000).map(lambda n: n / 100), min_size=4, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_bare_boxes_come_back_exactly(tmp_path_factory, numbers):
+    x1, y1, x2, y2 = numbers
+    box = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+    sample = Sample("a", picture((41, 37)), (41, 37), instances=(
+        Instance.from_box(0, box, (41, 37), id="b"),))  # fmt: skip
+    back = written(tmp_path_factory.mktemp("ls"), all=[sample])["all"][0].instances
+    assert back and back[0].box == box and back[0].mask is None and back[0].id == "b"
+
+
+def test_classes_keep_their_order_and_colours(tmp_path):
+    space = LabelSpace(("z & <y>", 'a"'), colours=((1, 2, 255), (0, 16, 32)))
+    write_labelstudio({"all": ListSource(varied(SIZE)[3:], space)}, tmp_path, DEFAULTS)
+    back = open_labelstudio(tmp_path, LabelStudioOptions()).space
+    assert (back.classes, back.colours) == (space.classes, space.colours)
+
+
+def test_ids_are_unique_within_an_image(tmp_path):
+    objects = tuple(Instance.from_masks(0, blob(SIZE), id=id) for id in ("x", "x", "", "3"))
+    sample = Sample("a", picture(SIZE), SIZE, instances=objects)
+    back = written(tmp_path, all=[sample])["all"][0].instances
+    assert [one.id for one in back or ()] == ["x", "x_", "3", "3_"]
+
+
+def test_polygons_are_percent_of_the_image(tmp_path):
+    sample = only(export(tmp_path, [task([polygon()])]))
+    assert sample.size == (10, 20) and sample.id == "a"
+    (one,) = sample.instances or ()  # pyright: ignore
+    assert one.id == "r1" and one.polygons
+    assert one.polygons[0].tolist() == [[2, 3], [10, 3], [10, 8]]
+
+
+def test_rectangles_are_boxes_and_turn_about_their_corner(tmp_path):
+    upright = {"x": 10, "y": 30, "width": 40, "height": 50, "rotation": 0}
+    turned = {"x": 50, "y": 20, "width": 20, "height": 30, "rotation": 90}
+    results = [result(one, "rectanglelabels") for one in (upright, turned)]
+    root = export(tmp_path, [task(results)])
+    sample = only(root)
+    assert sample.instances and len(sample.instances) == 2
+    assert sample.instances[0].box == (2, 3, 10, 8) and sample.instances[0].mask is None
+    # 4 px wide and 3 px high, its corner at (10, 2): a quarter clockwise, it lies left of it.
+    assert sample.instances[1].polygons
+    corners = sample.instances[1].polygons[0]
+    np.testing.assert_allclose(corners, [[10, 2], [10, 6], [7, 6], [7, 2]], atol=1e-12)
+    filled = only(root, rectangles="areas").instances
+    assert filled and filled[0].polygons
+    assert filled[0].polygons[0].tolist() == [[2, 3], [10, 3], [10, 8], [2, 8]]
+
+
+def test_ellipses_are_radii_in_percent(tmp_path):
+    value = {"x": 50, "y": 50, "radiusX": 40, "radiusY": 30, "rotation": 0}
+    (one,) = only(export(tmp_path, [task([result(value, "ellipselabels")])])).instances or ()  # pyright: ignore
+    assert one.polygons
+    x, y = (one.polygons[0] - (10, 5)).T
+    np.testing.assert_allclose((x / 8) ** 2 + (y / 3) ** 2, 1)
+
+
+def test_brush_strokes_bitmasks_and_their_attributes(tmp_path):
+    mask = blob((10, 20), hole=True, parts=2)
+    rle = list(encode(mask))
+    alpha = np.zeros((10, 20, 4), np.uint8)
+    alpha[..., 3] = mask.dense()[0] * 255
+    file = io.BytesIO()
+    PIL.Image.fromarray(alpha).save(file, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    results = [
+        result({"format": "rle", "rle": rle}, "brushlabels"),
+        result({"format": "rle", "rle": dict(enumerate(rle))}, "brushlabels", id="r2"),
+        result({"imageDataURL": url}, "bitmasklabels", id="r3", image_rotation=90),
+        {"id": "r1", "type": "choices", "from_name": "fur", "value": {"choices": ["long"]}},
+        {"type": "relation", "from_id": "r1", "to_id": "r2", "direction": "right"},
+    ]
+    sample = only(export(tmp_path, [task(results)]))
+    assert sample.instances and [one.mask for one in sample.instances] == [mask] * 3
+    attributes = [one.attributes for one in sample.instances]
+    assert attributes == [{"fur": ["long"]}, {}, {"image_rotation": 90.0}]
+
+
+def test_soft_strokes_are_cut_at_an_opacity(tmp_path):
+    from tests.data.formats.test_labelstudio_rle import header, packed
+
+    bits = header(800) + f" 111 {399:016b} {200:08b} 111 {399:016b} {90:08b}"
+    value = {"format": "rle", "rle": list(packed(bits))}
+    root = export(tmp_path, [task([result(value, "brushlabels")])])
+    found = [only(root, opacity=opacity).instances for opacity in (1, 91, 201)]
+    areas = [one[0].mask.areas()[0] for one in found if one and one[0].mask]
+    assert areas == [200, 100, 0]
+
+
+def test_general_labels_come_once_bare_and_once_labelled(tmp_path):
+    bare = polygon(None, type="polygon")
+    labelled = polygon(None, type="labels")
+    labelled["value"] = {**labelled["value"], "labels": ["cat", "dog"]}
+    sample = only(export(tmp_path, [task([bare, labelled])]))
+    assert [(one.class_id, one.id) for one in sample.instances or ()] == [(0, "r1"), (1, "r1:dog")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "told"),
+    [
+        ("text", "malformed-annotation", "a result with a value"),
+        ({**polygon(), "value": 3}, "malformed-annotation", "a result with a value"),
+        (result({"points": [[1, 2], [3]]}), "malformed-annotation", "pairs of finite numbers"),
+        (result({"points": [[1, 2], [3, None]]}), "malformed-annotation", "pairs"),
+        (result({"points": [[1, float("nan")]]}), "malformed-annotation", "nan"),
+        (result({"points": []}), "malformed-annotation", "pairs"),
+        (
+            result({"x": 1, "y": 2, "width": "w", "height": 4}, "rectanglelabels"),
+            "malformed-annotation",
+            "width 'w'",
+        ),
+        (result({"x": 1, "radiusX": 4}, "ellipselabels"), "malformed-annotation", "y None"),
+        (
+            result({"x": 1, "y": 2, "width": 1, "height": 4, "rotation": "x"}, "rectanglelabels"),
+            "malformed-annotation",
+            "rotation 'x'",
+        ),
+        (result({"rle": [1, 2, 256]}, "brushlabels"), "malformed-annotation", "0 to 255"),
+        (result({"rle": [1.5]}, "brushlabels"), "malformed-annotation", "0 to 255"),
+        (result({"rle": "abc"}, "brushlabels"), "malformed-annotation", "a list of bytes"),
+        (result({"rle": []}, "brushlabels"), "malformed-annotation", "claims 0 bytes"),
+        (
+            result({"rle": [255] * 40}, "brushlabels"),
+            "malformed-annotation",
+            "claims 4,294,967,295 bytes, expected 800",
+        ),
+        (
+            result({"rle": [0] * 9}, "brushlabels", original_width=None),
+            "malformed-annotation",
+            "original_width",
+        ),
+        (result({"imageDataURL": "x"}, "bitmasklabels"), "malformed-annotation", "a base64 PNG"),
+        (polygon(None), "unlabelled-region", "a label"),
+        (result({}, type=["choices"]), "unsupported-shape", "no area"),
+        (result({"points": TRIANGLE, "closed": False}), "unsupported-shape", "no area"),
+        (result({"x": 1, "y": 1, "width": 0.5}, "keypointlabels"), "unsupported-shape", "no area"),
+        (result({"vertices": []}, "vectorlabels"), "unsupported-shape", "no area"),
+    ],
+)
+def test_a_bad_region_is_told_and_left_out(tmp_path, wrong, code, told):
+    good = polygon(id="good")
+    dataset = open_labelstudio(export(tmp_path, [task([wrong, good])]), LabelStudioOptions())
+    (problem,) = dataset.problems
+    place = "1" if wrong == "text" else "r1"
+    assert (problem.code, problem.id) == (code, f"task 7, region {place}")
+    assert problem.severity == ("error" if code == "malformed-annotation" else "warning")
+    assert problem.file == tmp_path / "export.json" and told in str(problem)
+    assert [one.id for one in dataset["all"][0].instances or ()] == ["good"]
+
+
+def test_a_stroke_that_is_cut_short_is_told_when_it_is_read(tmp_path):
+    rle = list(encode(blob((10, 20))))[:12]
+    root = export(tmp_path, [task([result({"rle": rle}, "brushlabels")])])
+    with pytest.raises(DataError, match=r"export\.json, task 7, region r1: the brush ends after"):
+        only(root)
+
+
+def test_regions_drawn_on_another_size_are_told(tmp_path):
+    other = polygon(original_width=40)
+    dataset = open_labelstudio(export(tmp_path, [task([polygon(), other])]), LabelStudioOptions())
+    (problem,) = dataset.problems
+    assert problem.id == "task 7" and "another size" in problem.value
+    assert len(dataset["all"][0].instances or ()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "not valid JSON"),
+        ("[{", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ("3", "a list of tasks"),
+        ("[1]", "a list of tasks"),
+        ("[]", "no task can be used"),
+        ('[{"data": {}},]', "Expecting value"),
+        ('[{"data": {}} 3]', "Expecting ',' delimiter"),
+        ('[{"data": {}}', "Expecting ',' delimiter"),
+        ("[] x", "Extra data"),
+        ("[" + "1" * 5000 + "]", "cannot be read"),
+        ('[{"id": 1}]', "neither data and annotations nor labelled regions"),
+        ('{"images": [], "annotations": []}', "neither data"),
+    ],
+)
+def test_files_that_are_no_export_are_told(tmp_path, content, told):
+    root = export(tmp_path, content)
+    with pytest.raises(DataError, match=told):
+        open_labelstudio(root / "export.json", LabelStudioOptions())
+
+
+def test_the_latest_annotation_counts_and_skipped_ones_do_not(tmp_path):
+    def by(label: str, who: Any, when: str, **more) -> dict:
+        return annotation([polygon(label)], completed_by=who, updated_at=when, **more)
+
+    several = task([])
+    several["annotations"] = [
+        by("b", {"id": 3, "email": "b@x.org"}, "2024-02-01T00:00:00Z"),
+        by("c", 4, "2024-03-01T00:00:00Z", was_cancelled=True),
+        by("a", 2, "2024-01-01T00:00:00Z", ground_truth=True),
+    ]
+    root = export(tmp_path, [several])
+
+    def labels(**options) -> tuple[str, ...]:
+        return open_labelstudio(root, LabelStudioOptions(**options)).space.classes
+
+    assert labels() == ("b",)
+    assert labels(annotation="first") == labels(annotation="ground-truth") == ("a",)
+    assert labels(annotator="b@x.org") == labels(annotator="3") == labels(annotator=3) == ("b",)
+    with pytest.raises(DataError, match=r"no task can be used.*without an annotation of the kind"):
+        labels(annotator="4")
+
+
+def test_tasks_without_annotation_are_left_out_and_empty_ones_are_not(tmp_path):
+    skipped = {**task([polygon()], "b.png"), "id": 8}
+    skipped["annotations"][0]["was_cancelled"] = True
+    bare = {"id": 9, "data": {"image": "c.png"}, "annotations": []}
+    root = export(tmp_path, [task([]), skipped, bare])
+    dataset = open_labelstudio(root, LabelStudioOptions())
+    assert [dataset["all"][0].instances, len(dataset["all"])] == [(), 1]
+    assert dataset["all"][0].size == (10, 20)
+    assert [(p.code, p.severity, p.value) for p in dataset.problems] == [
+        ("unlabelled-task", "note", "1 tasks are left out: skipped by the annotator"),
+        ("unlabelled-task", "note", "1 tasks are left out: not annotated"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "on_disk"),
+    [
+        ("/data/upload/1/0a1b2c3d-my%20cat.png", "images/0a1b2c3d-my cat.png"),
+        ("/data/upload/1/0a1b2c3d-my%20cat.png", "images/my cat.png"),
+        ("/data/upload/1/my cat.png", "images/0a1b2c3d-my cat.png"),
+        ("/data/local-files/?d=deep/my%20cat.png", "images/deep/my cat.png"),
+        ("/data/local-files/?d=deep%5Cmy+cat.png", "deep/my+cat.png"),
+        ("https://example.org/a/b/cat.png?size=3#x", "cat.png"),
+        ("s3://bucket/key/cat.png", "images/cat.png"),
+        ("C:\\photos\\cat.png", "images/cat.png"),
+        ("../../../cat.png", "images/cat.png"),
+        ("cat#1%.png", "images/cat#1%.png"),
+        ("http://[broken/cat.png", "images/cat.png"),
+    ],
+)
+def test_images_are_found_by_name_below_the_set(tmp_path, said, on_disk):
+    root = export(tmp_path, [task([polygon()], said)], on_disk)
+    assert only(root).path == root / on_disk
+
+
+def test_the_image_is_found_among_the_data(tmp_path):
+    data = {"text": "a cat", "split": 3, "photo": "/x/a.png"}
+    root = export(tmp_path, [{**task([polygon()]), "data": data}])
+    assert only(root).path == only(root, image_key="photo").path == root / "images/a.png"
+    with pytest.raises(DataError, match="'a cat' is not there"):
+        open_labelstudio(root, LabelStudioOptions(image_key="text"))
+
+
+def test_missing_ambiguous_and_repeated_images_are_told(tmp_path):
+    tasks = [task([polygon()]), {**task([polygon()]), "id": 8}]
+    tasks += [{**task([polygon()], "gone.png"), "id": 9}, {**task([], ["a.png"]), "id": 10}]
+    tasks += [{**task([polygon()], "b.png"), "id": 11}]
+    root = export(tmp_path, tasks)
+    write_picture(root / "x/b.png", (10, 20))
+    write_picture(root / "y/b.png", (10, 20))
+    dataset = open_labelstudio(root, LabelStudioOptions())
+    assert dataset["all"].ids == ["a"]
+    assert [(p.code, p.id) for p in dataset.problems] == [
+        ("repeated-image", "task 8"),
+        ("missing-image", "task 9"),
+        ("missing-image", "task 10"),
+        ("ambiguous-image", "task 11"),
+    ]
+    assert "nothing is downloaded" in dataset.problems[1].advice
+    assert open_labelstudio(root, LabelStudioOptions(images=Path("x")))["all"].ids == ["b"]
+
+
+def test_json_min_is_read_too(tmp_path):
+    region = {"points": TRIANGLE, "polygonlabels": ["cat"]}
+    region |= {"original_width": 20, "original_height": 10}
+    entry = {"image": "/data/upload/1/a.png", "id": 5, "label": [region], "annotator": 1}
+    newer = {**entry, "label": [], "annotator": 2, "updated_at": "2024-01-01", "annotation_id": 4}
+    root = export(tmp_path, [entry])
+    sample = only(root)
+    assert sample.instances and sample.instances[0].polygons and sample.size == (10, 20)
+    assert sample.instances[0].polygons[0].tolist() == [[2, 3], [10, 3], [10, 8]]
+    export(tmp_path, [newer, entry])
+    assert only(root).instances == ()
+    assert len(only(root, annotator="1").instances or ()) == 1
+    assert FORMAT.recognise(root)
+
+
+def test_classes_are_those_of_the_configuration(tmp_path):
+    root = export(tmp_path, [task([polygon(), polygon("cow", id="r2")])])
+    (root / "label_config.xml").write_text(
+        '<View><Image name="image" value="$image"/><Choices name="q" toName="image">'
+        '<Choice value="x"/></Choices><PolygonLabels name="p" toName="image">'
+        '<Label value="dog" background="#0000FF"/><Label value="Cat" alias="cat" background="red"/>'
+        '</PolygonLabels><KeyPointLabels name="k" toName="image"><Label value="eye"/>'
+        "</KeyPointLabels></View>"
+    )
+    dataset = open_labelstudio(root, LabelStudioOptions())
+    assert (dataset.space.classes, dataset.space.colours) == (("dog", "cat"), None)
+    (problem,) = dataset.problems
+    assert (problem.code, problem.id) == ("unknown-category", "task 7, region r2")
+    assert [one.class_id for one in dataset["all"][0].instances or ()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("<View>", "not valid XML"),
+        ("<html/>", "expected <View>"),
+        ("<!DOCTYPE View [<!ENTITY a 'b'>]><View/>", "document type"),
+    ],
+)
+def test_a_bad_configuration_is_told(tmp_path, config, told):
+    root = export(tmp_path, [task([polygon()])])
+    (root / "config.xml").write_text(config)
+    with pytest.raises(DataError, match=told):
+        open_labelstudio(root, LabelStudioOptions())
+
+
+def test_several_files_are_splits_by_name_and_single_tasks_are_read(tmp_path):
+    root = export(tmp_path, [task([polygon()])])
+    (root / "more.json").write_text(json.dumps(task([polygon("dog")])))
+    dataset = open_labelstudio(root, LabelStudioOptions())
+    assert dataset.splits == ("export", "more") and dataset.space.classes == ("cat", "dog")
+    assert open_labelstudio(root / "more.json", LabelStudioOptions())["all"].ids == ["a"]
+
+
+def test_recognised_by_its_beginning(tmp_path):
+    assert FORMAT.recognise(tmp_path) is None
+    root = export(tmp_path, [task([polygon()])])
+    assert FORMAT.recognise(root) == "export.json, an export of Label Studio"
+    long = {"annotations": [annotation([result({"rle": [1] * 9999}, "brushlabels")])], "data": {}}
+    export(root, [long])
+    assert FORMAT.recognise(root / "export.json")
+    coco = {"images": [{"id": 1}], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}
+    export(root, coco)
+    assert FORMAT.recognise(root) is None
+    with pytest.raises(DataError, match="no JSON file of tasks"):
+        open_labelstudio(root, LabelStudioOptions())
+
+
+def test_sources_travel_to_other_processes(tmp_path):
+    source = written(tmp_path, all=varied(SIZE))["all"]
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy.ids == source.ids
+    for index in range(len(source)):
+        same_objects(source[index], copy[index])
+
+
+def test_empty_objects_are_not_written(tmp_path):
+    empty = Instance.from_masks(0, Masks.from_dense(np.zeros((1, *SIZE), bool)))
+    thin = Instance.from_polygons(0, [np.array([[1.0, 1], [2, 2]])], SIZE)
+    sample = Sample("a", picture(SIZE), SIZE, instances=(empty, thin))
+    for how in ("auto", "brush", "polygons"):
+        back = written(tmp_path / how, LabelStudioWriteOptions(masks=how), all=[sample])
+        assert back["all"][0].instances == ()
+
+
+def test_labels_that_xml_cannot_hold_are_refused(tmp_path):
+    with pytest.raises(DataError, match="cannot hold"):
+        write_labelstudio({"all": ListSource([], LabelSpace(("a\x00",)))}, tmp_path, DEFAULTS)
+
+
+def test_outlines_of_several_parts_are_painted(tmp_path):
+    rings = [star((20, 20)), star((20, 20)) + 25]
+    instance = Instance.from_polygons(0, rings, SIZE)
+    sample = Sample("a", picture(SIZE), SIZE, instances=(instance,))
+    back = written(tmp_path, all=[sample])["all"][0].instances
+    assert back and len(back) == 1 and back[0].mask == instance.mask
