@@ -128,6 +128,13 @@ def test_not_an_image(tmp_path: Path, content: bytes, answer: str) -> None:
     assert answer in _refused(tmp_path / "photo.jpg")
 
 
+@pytest.mark.parametrize("content", [bytes(n) for n in range(1, 20)] + [b"BM", b"II", b"\xff\xd8"])
+def test_too_short_for_any_signature(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.jpg: "):
+        read_image(tmp_path / "a.jpg")
+
+
 def test_camera_raw_is_not_taken_for_its_thumbnail(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.nef", PHOTO[::8, ::8], photometric="rgb")
     assert "camera raw" in _refused(tmp_path / "a.nef")

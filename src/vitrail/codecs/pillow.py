@@ -26,12 +26,16 @@ def open_pillow(file: IO[bytes], name: str) -> PIL.Image.Image | None:
     refused = ""
     for kind in FORMATS:
         factory, accept = PIL.Image.OPEN.get(kind, (None, None))
-        if factory is None or (accept is not None and accept(prefix) is not True):
+        if factory is None:
             continue
         file.seek(0)
         try:
+            if accept is not None and accept(prefix) is not True:
+                continue
             return factory(file, "")
         except (SyntaxError, IndexError, TypeError, KeyError, struct.error):
+            if len(prefix) < 16:
+                continue  # too short for its signature to be read
             refused = kind  # as PIL.Image.open does: go on, another format may accept it
         except Exception as error:
             raise damaged(name, kind, error) from None
