@@ -86,6 +86,10 @@ class PetSource:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def mask_paths(self, index: int) -> list[Path]:
+        """The trimap of a sample."""
+        return [self._home / "annotations" / "trimaps" / f"{self.ids[index]}.png"]
+
     def __getitem__(self, index: int) -> Sample:
         """One sample.
 
@@ -94,8 +98,7 @@ class PetSource:
         ImageError
             the header of its trimap is damaged.
         """
-        name = self.ids[index]
-        trimap = self._home / "annotations" / "trimaps" / f"{name}.png"
+        name, (trimap,) = self.ids[index], self.mask_paths(index)
         animal = self._classes[index]
         values = (0, 1, 2)
         if self._options.task != "trimap":

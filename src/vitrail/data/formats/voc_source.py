@@ -53,6 +53,11 @@ class VocSource:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def mask_paths(self, index: int) -> list[Path]:
+        """The mask files of a sample, the one of its classes first."""
+        id, layout = self.ids[index], self._layout
+        return [layout.mask(id), *([layout.object_mask(id)] if layout.objects else [])]
+
     def __getitem__(self, index: int) -> Sample:
         """One sample.
 
