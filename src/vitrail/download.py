@@ -1,4 +1,7 @@
-"""http(s) downloads into memory: bounded in bytes and in time, and never led to a local file."""
+"""http(s) downloads into memory: bounded in bytes and in time, and never led to a local file.
+
+Large files go to disk, with resume: :mod:`vitrail.download_file`.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,18 @@ def is_url(source: str) -> bool:
     return source[:8].lower().startswith(("http://", "https://"))
 
 
+def is_https(source: str) -> bool:
+    """Whether it is an https URL."""
+    return source[:8].lower() == "https://"
+
+
 class _HttpOnly(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http(s) only: a server must not make us read local files."""
 
     max_redirections = 5
+
+    def __init__(self, *, downgrade: bool = True) -> None:
+        self._downgrade = downgrade
 
     def http_error_302(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any
@@ -36,14 +47,24 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
             raise SourceError(
                 f"{req.full_url}: redirects to {target}, which is not http(s); it was not followed"
             )
+        if not self._downgrade and is_https(req.full_url) and not is_https(target):
+            fp.close()
+            raise SourceError(
+                f"{req.full_url}: redirects from https to {target}, which anybody on the way could "
+                "alter; it was not followed"
+            )
         return super().http_error_302(req, fp, code, msg, headers)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Without the handlers for ``file:``, ``ftp:`` and ``data:`` that urllib installs by itself."""
-    opener = urllib.request.OpenerDirector()
+def opener(*, downgrade: bool = True) -> urllib.request.OpenerDirector:
+    """Without the handlers for ``file:``, ``ftp:`` and ``data:`` that urllib installs by itself.
+
+    Without ``downgrade``, a redirect from https to http is refused. Proxies are those of the
+    environment.
+    """
+    director = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.UnknownHandler(),
@@ -51,11 +72,11 @@ def _opener() -> urllib.request.OpenerDirector:
         urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
-        _HttpOnly(),
+        _HttpOnly(downgrade=downgrade),
     ):
-        opener.add_handler(handler)
-    opener.addheaders = [("User-Agent", "vitrail (+image segmentation)")]
-    return opener
+        director.add_handler(handler)
+    director.addheaders = [("User-Agent", "vitrail (+image segmentation)")]
+    return director
 
 
 def download(url: str, max_bytes: int, timeout: float = TIMEOUT) -> bytes:
@@ -79,27 +100,31 @@ def download(url: str, max_bytes: int, timeout: float = TIMEOUT) -> bytes:
         the body is longer than ``max_bytes``.
     """
     try:
-        with _opener().open(_quoted(url), timeout=timeout) as response:
+        with opener().open(quoted(url), timeout=timeout) as response:
             return _body(response, url, max_bytes)
     except VitrailError:
         raise
-    except urllib.error.HTTPError as error:
+    except (OSError, HTTPException, ValueError) as error:
+        raise source_error(url, error, timeout) from None
+
+
+def source_error(url: str, error: Exception, timeout: float) -> SourceError:
+    """What to tell of a request that failed."""
+    if isinstance(error, urllib.error.HTTPError):
         error.close()
         answer = " ".join(str(error.msg).split())
-        raise SourceError(f"{url}: the server answers {error.code} {answer}") from None
-    except TimeoutError:
-        raise SourceError(f"{url}: no answer within {timeout:g} s; try again later") from None
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, TimeoutError):
-            raise SourceError(f"{url}: no answer within {timeout:g} s; try again later") from None
-        reason = getattr(error.reason, "strerror", None) or error.reason
-        raise SourceError(f"{url}: cannot be reached ({reason}); check the address") from None
-    except (OSError, HTTPException, ValueError) as error:
-        detail = str(error) or type(error).__name__
-        raise SourceError(f"{url}: the download failed ({detail})") from None
+        return SourceError(f"{url}: the server answers {error.code} {answer}")
+    if isinstance(error, urllib.error.URLError):
+        if not isinstance(error.reason, TimeoutError):
+            reason = getattr(error.reason, "strerror", None) or error.reason
+            return SourceError(f"{url}: cannot be reached ({reason}); check the address")
+        error = error.reason
+    if isinstance(error, TimeoutError):
+        return SourceError(f"{url}: no answer within {timeout:g} s; try again later")
+    return SourceError(f"{url}: the download failed ({str(error) or type(error).__name__})")
 
 
-def _quoted(url: str) -> str:
+def quoted(url: str) -> str:
     """With blanks and letters outside ASCII escaped, as browsers do it; existing escapes stay."""
     parts = urlsplit(url)
     safe = "/%:=&?~+!$,;'@()*[]-._"

@@ -1,0 +1,75 @@
+"""A lock between processes: one file, held by the operating system, free again after a crash."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vitrail.atomic import output_error
+from vitrail.errors import OutputError
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold ``path`` as a lock; it is removed afterwards.
+
+    Parameters
+    ----------
+    path
+        the lock's file; its folder exists.
+    what
+        what another process is doing if it holds the lock (``x.zip: is being downloaded``).
+
+    Raises
+    ------
+    OutputError
+        another process (or another thread of this one) holds it, or it cannot be written.
+    """
+    descriptor = _take(path)
+    if descriptor is None:
+        raise OutputError(f"{what} by another process; wait until it is done, or end it")
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":  # while it is held: nobody can lock a file that is gone
+            with suppress(OSError):
+                path.unlink()
+        os.close(descriptor)
+        if sys.platform == "win32":  # an open file cannot be removed there
+            with suppress(OSError):
+                path.unlink()
+
+
+def _take(path: Path) -> int | None:
+    """A locked descriptor, or None if somebody else has it."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise output_error(path, error) from error
+        try:
+            _lock(descriptor)
+        except OSError:
+            os.close(descriptor)
+            return None
+        try:  # its last holder may have removed it between our opening and our locking
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
