@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from vitrail.cli import doctor, models, predict, train
+from vitrail.cli import data, doctor, models, predict, train
 
 app = typer.Typer(
     name="vitrail",
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("predict")(predict.predict)
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
+app.add_typer(data.app, name="data")
 app.command("doctor")(doctor.doctor)
 
 
