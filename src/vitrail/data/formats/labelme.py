@@ -29,6 +29,7 @@ from pydantic import Field
 from vitrail.data.formats.base import Capacity, Dataset, Format, Options, Problems
 from vitrail.data.formats.embedded import decode_image, embedded_size
 from vitrail.data.formats.files import header_size, read_json, read_text
+from vitrail.data.formats.folders_layout import SPLITS
 from vitrail.data.formats.image_index import ImageIndex, images_folder, name_parts, walk
 from vitrail.data.formats.labelme_shapes import Fault, read_shapes
 from vitrail.data.formats.labelme_write import BACKGROUND, IGNORE, LabelmeWriteOptions, write
@@ -127,7 +128,9 @@ def recognise(root: Path) -> str | None:
         return "a JSON file of labelme" if _is_labelme(root) else None
     folders = [root]
     try:
-        folders += sorted(path for path in root.iterdir() if path.is_dir())[:8]
+        inside = _folders(root)
+        splits = [folder for folder in inside if folder.name in SPLITS]
+        folders += inside + [deeper for folder in splits for deeper in _folders(folder)]
         for folder in folders:
             files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".json")
             if any(map(_is_labelme, files[:3])):
@@ -135,6 +138,11 @@ def recognise(root: Path) -> str | None:
     except OSError:
         return None
     return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The first few folders in a folder."""
+    return sorted(path for path in folder.iterdir() if path.is_dir())[:8]
 
 
 def _is_labelme(path: Path) -> bool:
