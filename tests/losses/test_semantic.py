@@ -1,15 +1,15 @@
-"""Cross-entropy and Dice against PyTorch, segmentation_models.pytorch and closed forms."""
-
-from importlib.metadata import version
+"""The default loss, ``ce + dice``, on sets in which some classes were left out."""
 
 import pytest
-import segmentation_models_pytorch as smp
 import torch
 from torch.nn import functional as F
 
-from vitrail.losses import SemanticTargets, cross_entropy, semantic_loss, soft_dice
+from vitrail.losses import SemanticTargets, semantic_loss
+from vitrail.losses.distribution import CrossEntropy
+from vitrail.losses.region import Dice
 
 IGNORE = 255
+cross_entropy, soft_dice = CrossEntropy(), Dice()
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_equals_torch_where_all_is_annotated(batch: tuple, weight: float) -> Non
     nothing_left_out = torch.zeros(2, 4, dtype=torch.bool)
     for unlabelled in (None, nothing_left_out):
         truth = SemanticTargets(labels, IGNORE, 0, unlabelled, weight)
-        expected = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE)
+        expected = F.cross_entropy(logits, labels, ignore_index=IGNORE)
         torch.testing.assert_close(cross_entropy(logits, truth), expected)
 
 
@@ -34,7 +34,7 @@ def test_weight_zero_is_plain_cross_entropy(batch: tuple) -> None:
     logits, labels = batch
     left_out = torch.tensor([[False, True, False, False], [False, False, True, True]])
     truth = SemanticTargets(labels, IGNORE, 0, left_out, 0.0)
-    expected = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE)
+    expected = F.cross_entropy(logits, labels, ignore_index=IGNORE)
     torch.testing.assert_close(cross_entropy(logits, truth), expected)
 
 
@@ -62,14 +62,6 @@ def test_a_confident_bystander_costs_little_and_pulls_hardly() -> None:
         gradients[weight] = (loss.item(), gradient.abs().max().item())
     assert gradients[0.0][0] > 17 and gradients[0.0][1] > 0.9
     assert gradients[0.05][0] < 3.01 and gradients[0.05][1] < 1e-3
-
-
-@pytest.mark.parametrize("reference", [f"smp-{version('segmentation_models_pytorch')}"])
-def test_dice_equals_smp(batch: tuple, reference: str) -> None:
-    logits, labels = batch
-    theirs = smp.losses.DiceLoss("multiclass", smooth=0.0, ignore_index=IGNORE)
-    ours = soft_dice(logits, SemanticTargets(labels, IGNORE), smooth=0.0)
-    torch.testing.assert_close(ours, theirs(logits.float(), labels))
 
 
 def test_a_perfect_prediction_costs_nothing(batch: tuple) -> None:
@@ -110,20 +102,13 @@ def test_dice_leaves_out_what_was_not_annotated() -> None:
     assert soft_dice(logits, truth) < 0.05 < hidden
 
 
-def test_bfloat16_logits_are_summed_in_float32(batch: tuple) -> None:
-    logits, labels = batch
-    truth = SemanticTargets(labels, IGNORE, 0)
-    coarse = logits.bfloat16()
-    for loss in (cross_entropy, soft_dice):
-        value = loss(coarse, truth)
-        assert value.dtype == torch.float32
-        torch.testing.assert_close(value, loss(coarse.float(), truth))
-
-
-@pytest.mark.parametrize("loss", [cross_entropy, soft_dice])
-def test_gradients(loss, batch: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    logits, labels = batch
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # finite differences need it
-    left_out = torch.tensor([[False, True, False, False], [False, False, True, True]])
-    truth = SemanticTargets(labels, IGNORE, 0, left_out, 0.05)
-    assert torch.autograd.gradcheck(lambda x: loss(x, truth), logits.clone().requires_grad_())
+def test_the_first_light_s_numbers_hold() -> None:
+    """Made by the first release's own code for these logits: a recipe trained then is unchanged."""
+    logits = torch.linspace(-3, 3, 2 * 3 * 4 * 4).view(2, 3, 4, 4).sin()
+    labels = torch.arange(32).view(2, 4, 4) % 3
+    labels[0, 0] = IGNORE
+    left_out = torch.tensor([[False, True, False], [False, False, False]])
+    terms = semantic_loss(logits, SemanticTargets(labels, IGNORE, 0, left_out, 0.05))
+    assert list(terms) == ["ce", "dice"]
+    assert terms["ce"].item() == pytest.approx(1.1228451, rel=1e-6)
+    assert terms["dice"].item() == pytest.approx(0.60536617, rel=1e-6)
