@@ -97,6 +97,7 @@ def test_crowds() -> None:
     assert cats([crowd], [plain]).crowds_dropped == 1
     # Of two equal masks the crowd is taken for the crowd.
     assert cats([plain, crowd, plain], [crowd, plain]).crowds_dropped == 0
+    assert cats([plain, crowd], [crowd, plain]).crowds_dropped == 0
 
 
 def test_bare_boxes() -> None:

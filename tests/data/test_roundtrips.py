@@ -25,6 +25,7 @@ from vitrail.data.derive import without_background
 from vitrail.data.formats import formats
 from vitrail.data.formats.base import Capacity, Dataset, Options
 from vitrail.data.opening import open_dataset, recognise
+from vitrail.data.polygon import rasterise
 from vitrail.data.readback import Conversion
 from vitrail.data.sample import Instance, LabelSpace, Sample
 from vitrail.errors import DataError
@@ -107,9 +108,12 @@ def with_objects(draw: st.DrawFn, space: LabelSpace, can: Capacity) -> tuple:
             found.append(Instance.from_box(class_id, draw(boxes(size)), size))
             continue
         if kind == "outline":
-            one = Instance.from_polygons(class_id, [draw(rings(size))], size)
-            assert one.mask is not None
-            dense = one.mask.dense()[0]
+            ring = draw(rings(size))
+            mask = rasterise([ring], size)
+            # Formats without outlines know by their boxes which row and which mask are one object.
+            x1, y1, x2, y2 = (float(v) for v in mask.boxes()[0])
+            one = Instance.from_polygons(class_id, [ring], size, box=(x1, y1, x2, y2))
+            dense = mask.dense()[0]
         else:
             dense = draw(arrays.arrays(bool, size)) if kind == "noise" else np.zeros(size, bool)
             if kind == "pixel" or not dense.any():

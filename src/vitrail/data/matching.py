@@ -31,7 +31,8 @@ def match(
     pairs: dict[int, tuple[int, float]] = {}
     if len(old) == len(new):
         for i, (one, other) in enumerate(zip(old, new, strict=True)):
-            if table[one.class_id] == other.class_id and _same(one, other):
+            same_kind = table[one.class_id] == other.class_id and one.crowd == other.crowd
+            if same_kind and _same(one, other):
                 pairs[i] = (i, 1.0)
     left = [i for i in range(len(old)) if i not in pairs]
     free = [j for j in range(len(new)) if len(old) != len(new) or j not in pairs]

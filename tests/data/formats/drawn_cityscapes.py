@@ -9,6 +9,11 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
+from vitrail.data.formats.base import Dataset, Options, Splits, refuse
+from vitrail.data.formats.cityscapes import FORMAT, CityscapesOptions
+from vitrail.data.formats.writing import samples
+from vitrail.data.sample import Sample
+
 IDS = {
     **{"unlabeled": 0, "ego vehicle": 1, "road": 7, "sidewalk": 8, "parking": 9, "building": 11},
     **{"sky": 23, "person": 24, "rider": 25, "car": 26, "caravan": 29, "bicycle": 33},
@@ -125,3 +130,37 @@ def write_cityscapes(root: Path, kind: str = "gtFine") -> dict[str, Painted]:
         f"{city}/{name}": write_scene(root, split, city, name, seed, kind)
         for seed, (split, city, name) in enumerate(SCENES)
     }
+
+
+# Read and written by vitrail ---------------------------------------------------------------------
+
+NAME = "aachen_000000_000019"
+
+
+def opened(root: Path, **options) -> Dataset:
+    return FORMAT.open(root, CityscapesOptions(**options))
+
+
+def by_id(dataset: Dataset) -> dict[str, Sample]:
+    return {one.id: one for _, source in dataset.items() for one in samples(source)}
+
+
+def one_scene(root: Path, keep: str = "*") -> Path:
+    """A set of one image; ``keep``: which of its label files stay. Returns their folder."""
+    write_scene(root, "train", "aachen", NAME, 3)
+    folder = root / "gtFine" / "train" / "aachen"
+    kept = set(folder.glob(keep))
+    for path in set(folder.iterdir()) - kept:
+        path.unlink()
+    return folder
+
+
+def write(parts: Splits, folder: Path) -> Dataset:
+    folder.mkdir(exist_ok=True)
+    assert FORMAT.write is not None
+    FORMAT.write(parts, folder, Options())
+    dataset = opened(folder)
+    for split in dataset.splits:
+        dataset[split]
+    refuse(dataset.problems)
+    return dataset

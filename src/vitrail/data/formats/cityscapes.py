@@ -27,6 +27,7 @@ from pydantic import Field
 
 from vitrail.data.formats.base import Capacity, Dataset, Format, Options, Problems
 from vitrail.data.formats.cityscapes_files import (
+    COLOURS,
     IMAGES,
     INSTANCES,
     LABELS,
@@ -93,6 +94,15 @@ class CityscapesSource:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+    def mask_paths(self, index: int) -> list[Path]:
+        """The PNG files of a sample, read or not, that of the label map first."""
+        there = self._files.there[index]
+        first = _label_source(there, self._coding)
+        kinds = [first, *(kind for kind in (LABELS, TRAIN, INSTANCES, COLOURS) if kind != first)]
+        return [
+            self._files.label(index, kind) for kind in kinds if there & kind and kind != POLYGONS
+        ]
 
     def __getitem__(self, index: int) -> Sample:
         """One sample; with objects, instanceIds (or the polygons) are read now, for their number.

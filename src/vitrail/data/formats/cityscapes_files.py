@@ -14,8 +14,14 @@ from vitrail.data.formats.files import IMAGE_SUFFIXES
 from vitrail.data.formats.folders_layout import is_file, subfolders
 
 IMAGES = "leftImg8bit"
-KINDS = {"labelIds.png": 1, "labelTrainIds.png": 2, "instanceIds.png": 4, "polygons.json": 8}
-LABELS, TRAIN, INSTANCES, POLYGONS = KINDS.values()
+KINDS = {
+    "labelIds.png": 1,
+    "labelTrainIds.png": 2,
+    "instanceIds.png": 4,
+    "polygons.json": 8,
+    "color.png": 16,
+}
+LABELS, TRAIN, INSTANCES, POLYGONS, COLOURS = KINDS.values()
 NO_CITY = "default"
 """The folder of images whose ids have none."""
 

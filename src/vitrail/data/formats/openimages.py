@@ -31,16 +31,14 @@ from vitrail.data.formats.base import Capacity, Dataset, Format, Options, Proble
 from vitrail.data.formats.files import header_size
 from vitrail.data.formats.folders_layout import is_file, split_order
 from vitrail.data.formats.openimages_csv import read_descriptions
-from vitrail.data.formats.openimages_index import (
+from vitrail.data.formats.openimages_files import (
     Images,
-    Indexer,
     Names,
-    Rows,
     find_images,
     image_folders,
     mask_folders,
-    mask_name,
 )
+from vitrail.data.formats.openimages_index import Indexer, Rows, mask_name
 from vitrail.data.formats.openimages_objects import box_row, join, mask_row
 from vitrail.data.formats.openimages_write import write
 from vitrail.data.problem import Problem
@@ -102,6 +100,19 @@ class OpenImagesSource:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+    def mask_paths(self, index: int) -> list[Path]:
+        """The mask files of a sample.
+
+        Raises
+        ------
+        DataError
+            the file of masks changed since it was opened.
+        """
+        if self._masks is None:
+            return []
+        rows, folders = self._masks
+        return [folders[place] / mask_name(rows.table, row) for row, place in rows.of(index)]
 
     def __getitem__(self, index: int) -> Sample:
         """One sample.

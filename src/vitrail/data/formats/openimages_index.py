@@ -1,107 +1,31 @@
-"""Where the images, rows and masks of a split of Open Images are, in a few bytes for each.
+"""Where the rows and masks of a split of Open Images are, in a few bytes for each.
 
 The boxes of the training set are 15 million rows, its masks 2.7 million files. Kept are the place
-of each row in its file, the folder of each mask, and the names of images in one piece of bytes;
-rows are read again when a sample is asked for.
+of each row in its file and the folder of each mask; rows are read again when a sample is asked for.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import overload
+from pathlib import Path
 
 import numpy as np
 
 from vitrail.data.formats.base import Problems
 from vitrail.data.formats.coco_index import Faults
-from vitrail.data.formats.files import IMAGE_SUFFIXES, inside
-from vitrail.data.formats.folders_layout import subfolders
-from vitrail.data.formats.folders_pairs import is_utf8
-from vitrail.data.formats.image_index import walk
+from vitrail.data.formats.files import inside
 from vitrail.data.formats.openimages_csv import Row, Table
+from vitrail.data.formats.openimages_files import MOST_FOLDERS, Images
 from vitrail.errors import DataError
 
 BOX = ("XMin", "XMax", "YMin", "YMax")
 MASK_BOX = ("BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 NUMBERS = ("Confidence", "IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside")
 FLAGS = NUMBERS[1:]
-_MOST_FOLDERS = 255
-
-
-class Names(Sequence[str]):
-    """Many texts in one piece of memory: their bytes, and eight more for each."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        ends, parts = array("Q"), bytearray()
-        for name in names:
-            parts += name.encode()
-            ends.append(len(parts))
-        self._bytes, self._ends = bytes(parts), np.frombuffer(ends, np.uint64).astype(np.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
-        start = int(self._ends[place - 1]) if place else 0
-        return self._bytes[start : int(self._ends[place])].decode()
-
-
-@dataclass
-class Images:
-    """The images of a split, sorted by id."""
-
-    folders: tuple[Path, ...]
-    ids: Names
-    names: Names
-    """Paths in their folders."""
-    places: np.ndarray
-    """``(N,)`` uint8: which folder each is in."""
-
-    def path(self, index: int) -> Path:
-        return self.folders[int(self.places[index])] / self.names[index]
-
-
-def find_images(folders: Sequence[Path], problems: Problems) -> Images:
-    """All images below some folders; an id is a path without suffix, without its folder."""
-    found: dict[str, tuple[int, str]] = {}
-    for place, folder in enumerate(folders[:_MOST_FOLDERS]):
-        for name in walk(folder, IMAGE_SUFFIXES):
-            id = str(PurePosixPath(name).with_suffix(""))
-            if not is_utf8(name):
-                problems.error(
-                    "file-name", folder, "", f"the file name {name!a} is not UTF-8", "UTF-8"
-                )
-            elif id in found:
-                problems.error(
-                    "duplicate-id",
-                    folder / name,
-                    id,
-                    f"another image of the id of {found[id][1]}",
-                    "one image of an id",
-                    "remove one of the two",
-                )
-            else:
-                found[id] = (place, name)
-    ids = sorted(found)
-    return Images(
-        tuple(folders),
-        Names(ids),
-        Names(found[id][1] for id in ids),
-        np.fromiter((found[id][0] for id in ids), np.uint8, len(ids)),
-    )
 
 
 @dataclass
@@ -260,7 +184,7 @@ class _Files:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         hashes, owners = array("q"), array("B")
-        for place, folder in enumerate(folders[:_MOST_FOLDERS]):
+        for place, folder in enumerate(folders[:MOST_FOLDERS]):
             try:
                 with os.scandir(folder) as entries:
                     for entry in entries:
@@ -306,27 +230,3 @@ def read_box(
             raise ValueError(f"{name} is {'empty' if value is None else value}")
         values.append(value)
     return values[0], values[1], values[2], values[3]
-
-
-def mask_folders(root: Path, split: str) -> list[Path]:
-    """Where masks of a split may lie: ``masks/SPLIT/`` and inside, ``SPLIT-masks-[0-f]/``."""
-    numbered = re.compile(re.escape(split) + r"-masks(-[0-9a-f])?")
-    top, inner = subfolders(root), subfolders(root / "masks")
-    both = [*top.items(), *inner.items()]
-    found = [path for name, path in both if numbered.fullmatch(name)]
-    if split in inner:
-        found += [inner[split], *subfolders(inner[split]).values()]
-    if not found and "masks" in top:
-        found = [top["masks"], *(path for name, path in inner.items() if len(name) == 1)]
-    return found
-
-
-def image_folders(root: Path, split: str) -> list[Path]:
-    """Where images of a split may lie: ``images/SPLIT/``, ``SPLIT/``, ``SPLIT_[0-9a-f]/``."""
-    named = re.compile(re.escape(split) + r"(_[0-9a-f])?")
-    return [
-        path
-        for folder in (root / "images", root)
-        for name, path in subfolders(folder).items()
-        if named.fullmatch(name)
-    ]

@@ -87,7 +87,8 @@ def _write_split(folder: Path, split: str, source: SampleSource, labels: Sequenc
             place_image(sample, images)
             written[0].add({"ImageID": sample.id, "Subset": split})
             used: set[str] = set()
-            for instance in sample.instances or ():
+            # Boxes of masks first: a reader gives a mask the first box of its coordinates.
+            for instance in sorted(sample.instances or (), key=lambda one: one.mask is None):
                 id = _box_id(instance, used)
                 label = labels[instance.class_id]
                 shares = _shares(instance)
