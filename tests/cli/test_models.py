@@ -35,7 +35,7 @@ def test_the_default_models_card_is_complete(capsys) -> None:
         assert score["split"] == "val" and "original image size" in score["protocol"]
         assert {"mean_iou", "iou_person", "iou_animal"} <= set(score["values"])
         assert score["command"].startswith("python benchmarks/default_model.py")
-    assert "vitrail train recipes/subjects-finish.yaml" in card["training_command"]
+    assert "recipes/default-model.sh" in card["training_command"]
     assert "COCO" in card["training_data"] and card["licences"]["training_data"]
     assert "person" in card["limits"]
 
