@@ -6,17 +6,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import yaml
 
 from tests.cli.test_predict import run
 from tests.data.listed import Listed, drawn, mapped, sample
 from vitrail.cli.data.formats import describe
 from vitrail.data.convert import convert
 from vitrail.data.formats import formats
+from vitrail.data.formats.files import read_text
 from vitrail.data.opening import open_dataset
 from vitrail.data.sample import LabelSpace
+from vitrail.errors import DataError
 
 THINGS = LabelSpace(("cat", "dog"))
 SQUARE = [".....", ".###.", ".###.", ".###.", "....."]
@@ -182,3 +188,46 @@ def test_the_page_on_data_sets_lists_the_formats_as_they_are() -> None:
         kind = {"labels": "pixels", "instances": "objects", "both": "both"}[format.kind]
         lacks = ", ".join(told["lacks"]) if format.write else ""
         assert listed[name] == [format.summary, kind, "yes" if format.write else "", lacks]
+
+
+def test_what_a_reader_leaves_out_is_lost(tmp_path: Path, capsys) -> None:
+    """A labelme line has no area: no format of objects could take it."""
+    source = tmp_path / "in"
+    source.mkdir()
+    cv2.imwrite(str(source / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    square = {"label": "cat", "shape_type": "polygon", "points": [[1, 1], [5, 1], [5, 5], [1, 5]]}
+    line = {"label": "cat", "shape_type": "line", "points": [[1, 1], [5, 5]]}
+    content = {"imagePath": "a.png", "imageData": None, "imageHeight": 8, "imageWidth": 8}
+    (source / "a.json").write_text(json.dumps(content | {"version": "5", "shapes": [square, line]}))
+    assert run("data", "convert", source, tmp_path / "out", "--to", "coco") == 1
+    told = capsys.readouterr().out
+    assert "lost: 1 annotation was not read" in told and "'line'" in told
+    assert "lossless" not in told and not (tmp_path / "out").exists()
+
+
+def test_a_set_is_not_written_into_itself(coco: Path, capsys) -> None:
+    assert run("data", "convert", coco, coco / "sub", "--to", "yolo") == 1
+    assert "lies in the data set that it is made from" in capsys.readouterr().err
+    assert not (coco / "sub").exists()
+
+
+def test_yolo_gets_a_val_and_no_crowds(tmp_path: Path) -> None:
+    crowd = replace(drawn(0, SQUARE), crowd=True)
+    parts = {
+        "train": Listed([sample("a", (5, 5), drawn(0, SQUARE), seed=1)], THINGS),
+        "valid": Listed([sample("b", (5, 5), drawn(1, DOT), crowd, seed=2)], THINGS),
+    }
+    report = convert(parts, tmp_path / "out", "yolo", allow_lossy=True)
+    assert any("1 crowd" in loss for loss in report.losses)
+    assert yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())["val"] == "images/valid"
+    (text,) = (tmp_path / "out" / "labels" / "valid").iterdir()
+    assert [line.split()[0] for line in text.read_text().splitlines()] == ["1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path, capsys) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    assert run("data", "convert", tmp_path, tmp_path.parent / "out", "--to", "coco") == 1
+    assert "no known layout" in capsys.readouterr().err
+    with pytest.raises(DataError, match="is a pipe"):
+        read_text(tmp_path / "a.json")

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vitrail.data.derive import AsLabelMaps, AsObjects, View
 from vitrail.data.formats import formats, get_format
 from vitrail.data.formats.base import Format, Splits
 from vitrail.data.opening import open_dataset, parse_options
+from vitrail.data.problem import Problem
 from vitrail.data.readback import Conversion, read_back
 from vitrail.data.sample import LabelSpace, Sample, SampleSource
 from vitrail.errors import DataError, OutputError, ParameterError, VitrailError
@@ -48,6 +50,7 @@ def convert(
     allow_lossy: bool = False,
     overwrite: bool = False,
     origin: Path | None = None,
+    problems: Sequence[Problem] = (),
     progress: Progress | None = None,
 ) -> Conversion:
     """Write sources as a data set of another format.
@@ -66,6 +69,8 @@ def convert(
         Write even what does not come back as it was.
     origin:
         Where the sources lie, so that they are not overwritten.
+    problems:
+        What their reader met and went around (``Dataset.problems``): what it left out is lost.
 
     Returns
     -------
@@ -99,10 +104,24 @@ def convert(
         back = open_dataset(folder, to, strict=False)
         comparing = _Count("comparing", total, progress)
         report = read_back(parts, back, format.capacity, out, comparing.step)
+        report = replace(report, losses=(*report.losses, *_left_out(problems)))
         if report.losses and not allow_lossy:
             raise LossyConversionError(report)
         _put(folder, out)
     return report
+
+
+_NOT_READ = frozenset({"unsupported-shape", "unlabelled-region"})
+"""Warnings of readers that leave an annotation out."""
+
+
+def _left_out(problems: Sequence[Problem]) -> list[str]:
+    """What the source holds and its reader could not take, as a line of losses."""
+    found = [one for one in problems if one.severity == "error" or one.code in _NOT_READ]
+    if not found:
+        return []
+    what = "annotation was not read" if len(found) == 1 else "annotations or files were not read"
+    return [f"{len(found):,} {what}, the first: {found[0]}"]
 
 
 def suited(source: SampleSource, format: Format) -> SampleSource:
@@ -164,6 +183,8 @@ def _check_place(out: Path, overwrite: bool, parts: Splits, origin: Path | None)
     """Refuse a destination that holds something else, above all the data set itself."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; name a folder")
+    if origin is not None and origin.is_dir() and origin.resolve() in out.parents:
+        raise OutputError(f"{out} lies in the data set that it is made from; name another folder")
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not overwrite:

@@ -139,7 +139,7 @@ def test_masks_that_are_not_black_and_white(tmp_path: Path) -> None:
     with pytest.raises(ImageTooLargeError, match=r"a.png: its header claims 40,000"):
         _ = source[0].labels
     path.write_bytes(b"")
-    with pytest.raises(ImageError, match=r"a.png: .* damaged"):
+    with pytest.raises(ImageError, match=r"a.png: the file is empty"):
         _ = source[0]
 
 

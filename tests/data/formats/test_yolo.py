@@ -352,12 +352,11 @@ def test_a_set_without_splits_is_one(tmp_path):
     assert FORMAT.recognise(tmp_path)
 
 
-def test_crowds_become_ordinary_objects_and_empty_ones_vanish(tmp_path):
+def test_crowds_and_empty_objects_are_left_out(tmp_path):
     empty = Instance.from_polygons(0, [np.array([[1.0, 1], [2, 2]])], SIZE)
     crowd = Instance.from_masks(1, blob(SIZE), crowd=True)
     sample = Sample("a", picture(SIZE), SIZE, instances=(empty, crowd))
-    back = written(tmp_path, train=[sample])["train"][0].instances
-    assert back and [(one.crowd, one.mask) for one in back] == [(False, crowd.mask)]
+    assert written(tmp_path, train=[sample])["train"][0].instances == ()
 
 
 def test_label_maps_are_written_as_objects_of_their_parts(tmp_path):

@@ -53,7 +53,7 @@ def convert(
     from vitrail.data.convert import convert as write
     from vitrail.data.derive import Relabelled
 
-    _, parts = common.open_parts(source, format, settings, splits)
+    dataset, parts = common.open_parts(source, format, settings, splits)
     keep, names = common.names_of(classes), _renaming(rename)
     if keep is not None or names:
         parts = {name: Relabelled(part, keep, names) for name, part in parts.items()}
@@ -68,6 +68,7 @@ def convert(
                 allow_lossy=allow_lossy,
                 overwrite=overwrite,
                 origin=source,
+                problems=dataset.problems,
                 progress=tell,
             )
             refused = None

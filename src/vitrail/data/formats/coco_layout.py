@@ -79,6 +79,8 @@ def _few(paths: Iterable[Path]) -> list[Path]:
     """The paths, or none of them if they are too many."""
     found: list[Path] = []
     for path in paths:
+        if not path.is_file():  # a named pipe would be waited for
+            continue
         found.append(path)
         if len(found) > _MOST_FILES:
             return []

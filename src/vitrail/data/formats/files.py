@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -63,7 +64,10 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
         it cannot be read, is too large, or is not UTF-8 (says at which byte).
     """
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if stat.S_ISFIFO(status.st_mode):
+            raise DataError(f"{path}: is a pipe; expected a file")
+        size = status.st_size
         if size > max_bytes:
             raise DataError(f"{path}: has {size:,} bytes, more than the limit of {max_bytes:,}")
         return path.read_bytes().decode("utf-8-sig")

@@ -146,7 +146,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _is_labelme(path: Path) -> bool:
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" or not path.is_file():
         return False
     try:
         with path.open("rb") as file:

@@ -120,7 +120,7 @@ def _files(root: Path) -> list[Path]:
 
 def _is_export(path: Path) -> bool:
     """By the beginning: annotations may be long, so not all keys need be in sight."""
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" or not path.is_file():
         return False
     try:
         with path.open("rb") as file:

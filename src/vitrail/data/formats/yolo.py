@@ -12,7 +12,7 @@ class names from ``classes.txt`` or ``obj.names``, a name a line.
 
 Written, an object is one line: parts and holes are joined by seams without width
 (:func:`vitrail.data.formats.outlines.bridge`), so that the line encloses exactly its pixels. What
-is lost is that an object is a crowd, and everything else that was said of it.
+is lost are crowds, which are left out, and everything else that was said of an object.
 """
 
 from __future__ import annotations

@@ -48,13 +48,19 @@ def write(splits: Splits, folder: Path, options: Options) -> None:
         make_folder(label_path(base / "x").parent)
         for sample in samples(source):
             image = place_image(sample, base)
-            lines = [_line(one) for one in sample.instances or ()]
+            # A crowd would become one object; the format has no mark for it.
+            lines = [_line(one) for one in sample.instances or () if not one.crowd]
             write_text(label_path(image), "".join(line + "\n" for line in lines if line))
     # Without "path", the entries are relative to this file, wherever the folder is moved to.
-    entries: dict[str, object] = {split: f"images/{split}" for split in splits}
+    entries: dict[str, object] = {_key(split, splits): f"images/{split}" for split in splits}
     entries["names"] = dict(enumerate(space.classes))
     text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
     write_text(folder / "data.yaml", text)
+
+
+def _key(split: str, splits: Splits) -> str:
+    """What ``data.yaml`` calls a split: Ultralytics asks for one named val."""
+    return "val" if split in ("valid", "validation") and "val" not in splits else split
 
 
 def _line(instance: Instance) -> str:
