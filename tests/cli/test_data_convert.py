@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.cli.interruptible import COMMAND
 from tests.cli.test_predict import run
 from tests.data.listed import Listed, drawn, mapped, sample
 from vitrail.cli.data.formats import describe
@@ -21,7 +21,7 @@ from vitrail.data.convert import convert
 from vitrail.data.formats import formats
 from vitrail.data.formats.files import read_text
 from vitrail.data.opening import open_dataset
-from vitrail.data.sample import LabelSpace
+from vitrail.data.sample import Instance, LabelSpace
 from vitrail.errors import DataError
 
 THINGS = LabelSpace(("cat", "dog"))
@@ -74,6 +74,61 @@ def test_json(coco: Path, tmp_path: Path, capsys, allowed: bool) -> None:
     assert cat["overlap_pixels"] == 1 and dog["mean_iou"] == 1.0
 
 
+def test_boxes_that_become_outlines_are_told(tmp_path: Path, capsys) -> None:
+    box = Instance.from_box(1, (1.0, 1.0, 4.0, 3.0), (5, 5))
+    parts = {"train": Listed([sample("a", (5, 5), drawn(0, SQUARE), box, seed=1)], THINGS)}
+    convert(parts, tmp_path / "in", "coco")
+    arguments = ["data", "convert", tmp_path / "in", tmp_path / "out", "--to", "yolo"]
+    assert run(*arguments) == 1
+    assert "lost: 1 bare box does not come back" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert run(*arguments, "--allow-lossy", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [one["boxes_dropped"] for one in told["classes"]] == [0, 1]
+    assert [one["instances_out"] for one in told["classes"]] == [1, 1]
+    # Told once; from there on, they are areas and come back as such.
+    assert run("data", "convert", tmp_path / "out", tmp_path / "again", "--to", "coco") == 0
+
+
+def test_a_class_name_with_blanks(tmp_path: Path, capsys) -> None:
+    """Kept where it can be; where not, the message says which name, why, and how to rename it."""
+    space = LabelSpace((" cat", "dog"))
+    parts = {"train": Listed([sample("a", (5, 5), drawn(0, SQUARE), seed=1)], space)}
+    convert(parts, tmp_path / "in", "coco")
+    assert open_dataset(tmp_path / "in").space.classes == (" cat", "dog")
+    for format in ("cvat", "voc", "labelme", "openimages", "camvid"):
+        arguments = ["data", "convert", tmp_path / "in", tmp_path / format, "--to", format]
+        assert run(*arguments) == 1
+        told = capsys.readouterr().err
+        assert "the class name ' cat' begins or ends with a blank" in told
+        assert "--rename 'cat=cat'" in told and not (tmp_path / format).exists()
+        assert run(*arguments, "--rename", "cat=cat", "--allow-lossy") == 0
+        assert "cat" in open_dataset(tmp_path / format, format).space.classes
+    assert run("data", "convert", tmp_path / "in", tmp_path / "out", "--to", "yolo") == 0
+    assert open_dataset(tmp_path / "out").space.classes == (" cat", "dog")
+    arguments = ["data", "convert", tmp_path / "in", tmp_path / "one", "--to", "yolo"]
+    assert run(*arguments, "--classes", "cat") == 0
+    assert open_dataset(tmp_path / "one").space.classes == (" cat",)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "message"),
+    [
+        ("a\nb", "cvat", "'a\\nb' has a line break, which this format does not keep"),
+        (" ", "voc", "' ' is empty or blank, which labelmap.txt does not keep; name the class"),
+        ("a:b", "voc", "'a:b' cannot stand in labelmap.txt, whose fields are divided by colons"),
+        ("__ignore__", "labelme", "means something else in this format"),
+    ],
+)
+def test_class_names_that_a_format_cannot_hold(
+    tmp_path: Path, name: str, format: str, message: str
+) -> None:
+    parts = {"train": Listed([sample("a", (5, 5), drawn(0, SQUARE))], LabelSpace((name, "b")))}
+    with pytest.raises(DataError) as caught:
+        convert(parts, tmp_path / "out", format)
+    assert message in str(caught.value)
+
+
 def test_splits_classes_and_names(coco: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["--to", "coco", "--splits", "val", "--classes", "dog", "--rename", "dog=beast"]
@@ -118,21 +173,16 @@ def test_nothing_there(tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_ctrl_c_leaves_nothing(tmp_path: Path, number: int, code: int, told: str) -> None:
     """A real interrupt of a real process, as soon as it has begun to write."""
     many = [mapped(f"im{i:05d}", ["0" * 64] * 64, seed=i) for i in range(1500)]
     convert({"all": Listed(many, LabelSpace(("ground", "x"), 0))}, tmp_path / "in", "index-masks")
-    command = [
-        sys.executable,
-        "-m",
-        "vitrail",
-        "data",
-        "convert",
-        tmp_path / "in",
-        tmp_path / "out",
-    ]
     process = subprocess.Popen(
-        [*command, "--to", "colour-masks"],
+        [*COMMAND, "data", "convert", tmp_path / "in", tmp_path / "out", "--to", "colour-masks"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -141,9 +191,13 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     while not list(tmp_path.glob(".*/*")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in err
+    process.send_signal(number)
+    for _ in range(3 if number == signal.SIGTERM else 0):  # `timeout` sends it more than once
+        time.sleep(0.005)
+        process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert out == "" and err.splitlines()[1:] == [told]  # after the line on the format
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.interruptible import COMMAND
 from tests.data.test_fetch import picture, zipped
 from tests.local_server import LocalServer, local_server
 from vitrail.cli.main import main
@@ -113,14 +114,17 @@ def test_login(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process of its own group")
-def test_ctrl_c_says_how_to_go_on(server: LocalServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_says_how_to_go_on(
+    server: LocalServer, tmp_path: Path, number: int, code: int
+) -> None:
     _camvid(server)
     served = server.files["/701_StillsRaw_full.zip"]
     served.length = len(served.body) + 1000  # more is announced than comes
     served.hold = 60
-    command = [sys.executable, "-m", "vitrail", "data", "fetch", "camvid", "--accept-licence"]
+    arguments = ["data", "fetch", "camvid", "--accept-licence", "--url", server.url]
     process = subprocess.Popen(
-        [*command, "--url", server.url, "--to", str(tmp_path)],
+        [*COMMAND, *arguments, "--to", str(tmp_path)],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"no_proxy": "127.0.0.1"},
@@ -129,9 +133,9 @@ def test_ctrl_c_says_how_to_go_on(server: LocalServer, tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     error = process.communicate(timeout=30)[1]
-    assert process.returncode == 130
-    assert "run the same command again" in error
+    assert process.returncode == code
+    assert error.splitlines()[-1].startswith("interrupted; what has come is kept: run the same")
     assert "Traceback" not in error
     assert part.read_bytes() == served.body

@@ -1,5 +1,6 @@
 """``vitrail data preview``."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -86,6 +87,17 @@ def test_a_damaged_image_does_not_stop_the_others(maps: Path, tmp_path: Path, ca
     image.write_bytes(image.read_bytes()[:200])
     assert run("data", "preview", maps, "--out", tmp_path / "sheet.png") == 1
     assert "im3.png" in capsys.readouterr().err and (tmp_path / "sheet.png").is_file()
+
+
+def test_json(maps: Path, tmp_path: Path, capsys) -> None:
+    (image,) = [path for path in maps.rglob("im3.png") if "mask" not in path.parent.name]
+    image.write_bytes(image.read_bytes()[:200])
+    out = tmp_path / "sheet.png"
+    assert run("data", "preview", maps, "--out", out, "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["format"] == "index-masks" and told["files"] == [str(out)]
+    assert told["samples"] == [f"im{i}" for i in (0, 1, 2, 4, 5)]
+    assert list(told["failed"]) == ["im3"] and "im3.png" in told["failed"]["im3"]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,17 @@ def test_a_new_set(data: Path, tmp_path: Path, capsys) -> None:
     assert {name: len(part) for name, part in made.items()} == {"train": 32, "test": 8}
 
 
+@pytest.mark.parametrize("more", [[], ["--folds", "3"], ["--write", "coco"], ["--overwrite"]])
+@pytest.mark.parametrize(("where", "told"), [(".", "is"), ("parts", "lies in"), ("a/b", "lies in")])
+def test_a_set_is_not_divided_into_itself(
+    data: Path, capsys, where: str, told: str, more: list[str]
+) -> None:
+    before = sorted(data.rglob("*"))
+    assert run("data", "split", data, "--to", data / where, *more) == 1
+    assert f"{told} the data set that it is made from" in capsys.readouterr().err
+    assert sorted(data.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

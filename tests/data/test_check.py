@@ -1,6 +1,5 @@
 """The linter as a whole: opening, workers, limits, and what it hands back."""
 
-import ast
 import json
 import os
 from pathlib import Path
@@ -24,7 +23,6 @@ from tests.data.check_sets import (
     write_image,
 )
 from vitrail.data.check import check_dataset
-from vitrail.data.checks.codes import CODES
 from vitrail.data.checks.pool import STRETCH, workers_for
 from vitrail.data.formats.base import Dataset
 from vitrail.data.problem import Problem
@@ -227,26 +225,3 @@ def test_16_bit_label_maps_and_both_kinds_at_once() -> None:
     report = check(Memory([Sample("a", photo(1), (96, 128), labels, (thing,))], space))
     assert set(kinds(report)) == {"unused-class"}
     assert report.classes()[299]["pixels"] == 1280 and report.classes()[299]["objects"] == 1
-
-
-def test_every_code_has_its_words() -> None:
-    for code, entry in CODES.items():
-        assert code == code.lower() and " " not in code
-        assert entry.meaning and entry.advice and entry.severity in ("error", "warning", "note")
-
-
-def test_what_readers_report_is_explained() -> None:
-    """Every code written in a reader has its words, so that the page and the HTML have them."""
-    from vitrail.data import formats
-
-    told: dict[str, str] = {}
-    for path in sorted(Path(formats.__file__).parent.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not isinstance(node, ast.Call) or not node.args:
-                continue
-            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            code = getattr(node.args[0], "value", None)
-            if name in ("error", "warning", "Problem") and isinstance(code, str) and "-" in code:
-                told[code] = path.name
-    assert len(told) > 20
-    assert not {code: where for code, where in told.items() if code not in CODES}

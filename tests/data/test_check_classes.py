@@ -95,6 +95,20 @@ def test_background_among_objects() -> None:
     assert problem.id == "Background" and problem.severity == "warning"
 
 
+@pytest.mark.parametrize(
+    ("name", "told", "expected"),
+    [
+        (" disc", "' disc' begins or ends with a blank", "'disc'"),
+        ("big\ndisc", "'big\\ndisc' has a line break", "'big disc'"),
+        ("\t", "'\\t' is empty or blank", "a name"),
+    ],
+)
+def test_blanks_around_a_name(name: str, told: str, expected: str) -> None:
+    problem = only(check(Memory(objects(), LabelSpace((name, "square")))), "class-name-blanks")
+    assert problem.problem.severity == "warning"
+    assert told in problem.problem.value and problem.problem.expected == expected
+
+
 def test_background_that_is_not_said() -> None:
     space = LabelSpace(("background", "disc", "square"))
     report = check(_maps(_map(0, c1=400), _map(1, c2=90), space=space))

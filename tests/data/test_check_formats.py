@@ -41,7 +41,7 @@ def _outlines(first: int, number: int) -> Memory:
     return Memory(samples, OBJECTS)
 
 
-def _written(name: str, root: Path) -> Path:
+def written(name: str, root: Path) -> Path:
     """A clean set of six and three samples in a format."""
     format = get_format(name)
     assert format.write is not None
@@ -60,14 +60,14 @@ def _written(name: str, root: Path) -> Path:
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_clean_set_is_silent(name: str, tmp_path: Path) -> None:
-    report = check_dataset(_written(name, tmp_path), name)
+    report = check_dataset(written(name, tmp_path), name)
     assert not report.problems, [str(problem) for problem in report.problems]
     assert sum(report.samples.values()) == 9 and report.files >= 9
 
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_cut_image_is_found(name: str, tmp_path: Path) -> None:
-    folder = _written(name, tmp_path)
+    folder = written(name, tmp_path)
     sources = check_dataset(folder, name).sources
     source = sources["train"] if "train" in sources else next(iter(sources.values()))
     sample = source[2]

@@ -138,7 +138,7 @@ def test_the_source_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.Monke
     parts = dict(open_dataset(tmp_path / "sets" / "one").items())
     for origin in (tmp_path / "sets" / "one", None):  # its images alone say where it lies
         for out in (tmp_path / "sets" / "one", tmp_path / "sets"):
-            with pytest.raises(OutputError, match="cannot be replaced"):
+            with pytest.raises(OutputError, match=r"cannot be replaced|is the data set that it is"):
                 convert(parts, out, "coco", overwrite=True, origin=origin)
     monkeypatch.chdir(tmp_path / "sets" / "one")
     with pytest.raises(OutputError, match="cannot be replaced"):

@@ -296,7 +296,9 @@ def faulty(feature: str, class_id: int) -> tuple[Instance, ...]:
     """Objects that a format without ``feature`` cannot hold."""
     more = {"crowd": True} if feature == "crowds" else {}
     if feature == "boxes":
-        return (Instance.from_box(class_id, (1.0, 1.0, 4.0, 3.0), (5, 6)),)
+        # Beside an object with a mask: YOLO holds boxes where a set has nothing else.
+        disc = drawn(class_id, [".....#", ".....#", "......", "......", "......"])
+        return (Instance.from_box(class_id, (1.0, 1.0, 4.0, 3.0), (5, 6)), disc)
     if feature == "overlaps":
         return (
             drawn(class_id, ["####..", "####..", "####..", "......", "......"]),

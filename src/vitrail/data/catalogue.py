@@ -112,7 +112,8 @@ _COCO = Entry(
     "118,287 + 5,000 photographs, objects of 80 classes as polygons and run lengths",
     "https://cocodataset.org",
     "annotations CC BY 4.0; images: terms of Flickr, each photographer's own licence",
-    "The COCO consortium does not own the images; their use must abide by the Flickr terms of use",
+    "The COCO consortium does not own the copyright of the images; their use must abide by the "
+    "Flickr terms of use",
     "https://cocodataset.org/#termsofuse",
     "Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014",
     (
@@ -180,7 +181,7 @@ _VOC = Entry(
     "2,913 photographs with masks of 20 classes and of objects, 17,125 in all",
     "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
     "images: terms of Flickr; annotations: no licence stated",
-    "The images are from Flickr, and their use must respect the Flickr terms of use",
+    "The data includes images from Flickr, whose use must respect the Flickr terms of use",
     "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/index.html",
     "Everingham et al., The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Results",
     (
@@ -213,7 +214,8 @@ _PET = Entry(
     "pet",
     "7,349 photographs of cats and dogs of 37 breeds with trimaps",
     "https://www.robots.ox.ac.uk/~vgg/data/pets/",
-    "CC BY-SA 4.0; the images' copyright remains with their owners",
+    "CC BY-SA 4.0 by its page, research only by the README in annotations.tar.gz; the images' "
+    "copyright remains with their owners",
     None,
     "https://creativecommons.org/licenses/by-sa/4.0/",
     "Parkhi et al., Cats and Dogs, CVPR 2012",

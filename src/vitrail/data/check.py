@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from time import perf_counter
 from typing import Any
 
 from vitrail.data.checks.advice import advise
-from vitrail.data.checks.classes import Totals, check_classes, check_spaces
+from vitrail.data.checks.classes import Totals, check_classes, check_spaces, foreign_classes
 from vitrail.data.checks.copies import Images, find_copies
 from vitrail.data.checks.finding import Finding, Findings, Pen, Place
 from vitrail.data.checks.orphans import find_orphans
@@ -84,7 +85,8 @@ def check_dataset(
     report = Report(dataset.root, dataset.format, dataset.reason, findings, looks_like)
     report.samples = {split: len(source) for split, source in sources.items()}
     report.sources = sources
-    told = {p.split for p in report.problems if p.code == "empty-split"}
+    # Where readers left samples out for an error, that is what is wrong with the split.
+    told = {p.split for p in dataset.problems if p.code == "empty-split" or p.severity == "error"}
     for split, source in sources.items():
         if not len(source) and split not in told:
             pen = Pen(split)
@@ -93,7 +95,8 @@ def check_dataset(
     whole = set(sources) == set(dataset.splits)
     count = workers_for(sum(report.samples.values())) if workers is None else workers
     with Workers(sources, count) as pool:
-        _look_at_samples(report, pool, progress, orphans=whole)
+        foreign = foreign_classes(dataset.problems)
+        _look_at_samples(report, pool, progress, foreign, orphans=whole)
     report.advice = advise(report.totals, findings)
     report.seconds = perf_counter() - begun
     return report
@@ -168,9 +171,20 @@ def _open_splits(
     return sources
 
 
-def _look_at_samples(report: Report, pool: Workers, progress: Progress, *, orphans: bool) -> None:
+def _look_at_samples(
+    report: Report,
+    pool: Workers,
+    progress: Progress,
+    foreign: Mapping[str, Counter[int]],
+    *,
+    orphans: bool,
+) -> None:
+    """``foreign``: what readers said of objects whose class the set does not have, by split."""
     sources = pool.sources
     counts = {split: ClassCounts.of(len(s.space.classes)) for split, s in sources.items()}
+    for split, numbers in foreign.items():
+        if split in counts:
+            counts[split].foreign.update(numbers)
     palettes = {split: Palettes() for split in sources}
     images, masks = Used(), Used()
     # What readers reported is not reported again as a file that nothing uses.

@@ -35,7 +35,7 @@ class ClassChange:
     """Parts of an object that come back as objects of their own."""
     crowds_dropped: int = 0
     boxes_dropped: int = 0
-    """Objects of which only the box is known, that do not come back as such."""
+    """Objects of which only the box is known, that do not come back as such: perhaps as areas."""
     overlap_pixels: int = 0
     """Pixels that objects lose to others that cover them."""
     pixels_in: int = 0

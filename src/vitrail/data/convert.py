@@ -179,12 +179,27 @@ def _named(classes: Sequence[str]) -> str:
     return ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
 
 
+def check_outside(folder: Path, origin: Path) -> None:
+    """Refuse a folder for what is made of a data set that is, or lies in, the set's own.
+
+    Raises
+    ------
+    OutputError
+        it does; links are followed to tell.
+    """
+    if origin.is_dir() and folder.resolve().is_relative_to(origin.resolve()):
+        where = "is" if folder.resolve() == origin.resolve() else "lies in"
+        raise OutputError(
+            f"{folder} {where} the data set that it is made from; name another folder"
+        )
+
+
 def _check_place(out: Path, overwrite: bool, parts: Splits, origin: Path | None) -> None:
     """Refuse a destination that holds something else, above all the data set itself."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; name a folder")
-    if origin is not None and origin.is_dir() and origin.resolve() in out.parents:
-        raise OutputError(f"{out} lies in the data set that it is made from; name another folder")
+    if origin is not None:
+        check_outside(out, origin)
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not overwrite:

@@ -290,7 +290,7 @@ def _object_losses(comparison: Comparison, own: bool) -> list[str]:
         ("parts_merged", "part of an object grows onto another", "parts grow onto others"),
         ("parts_split", "part becomes an object of its own", "parts become objects of their own"),
         ("crowds_dropped", "crowd comes back as none", "crowds come back as none"),
-        ("boxes_dropped", "bare box is dropped", "bare boxes are dropped"),
+        ("boxes_dropped", "bare box does not come back", "bare boxes do not come back as such"),
         ("overlap_pixels", "px is lost where objects overlap", "px are lost where objects overlap"),
     )
     for key, one, many in kinds:

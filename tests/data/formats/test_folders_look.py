@@ -4,7 +4,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
+from numpy.typing import DTypeLike
 
 from tests.data.formats.folder_sets import as_palette, pairs, photo, save, truncate
 from vitrail.data.formats.binary_masks import FORMAT as BINARY
@@ -21,7 +23,7 @@ def recognised(root: Path) -> list[str]:
     return [format.name for format in FORMATS if format.recognise(root)]
 
 
-def blobs(*values: int, dtype=np.uint8) -> np.ndarray:
+def blobs(*values: int, dtype: DTypeLike = np.uint8) -> np.ndarray:
     """A square of each value in a row, 0 around them."""
     mask = np.zeros((8, 6 * len(values)), dtype)
     for place, value in enumerate(values):
@@ -55,6 +57,75 @@ def blobs(*values: int, dtype=np.uint8) -> np.ndarray:
 def test_grey_masks(tmp_path: Path, masks: list[np.ndarray], expected: list[str]) -> None:
     pairs(tmp_path, {f"m{number}": mask for number, mask in enumerate(masks)})
     assert recognised(tmp_path) == expected
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_numbers_of_objects_with_gaps(tmp_path: Path, suffix: str) -> None:
+    """Objects that others hide leave gaps; 16 bits in PNG, 32 in TIFF, however small they are."""
+    for number, values in enumerate([(1, 2, 4, 5, 7), (1, 3, 4, 6), (2, 5, 6, 8, 9, 11)]):
+        mask = blobs(*values, dtype=np.int32)
+        photo(tmp_path / "images" / f"{number}.jpg", *mask.shape, seed=number)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        stored = mask if suffix == ".tif" else mask.astype(np.uint16)
+        PIL.Image.fromarray(stored).save(tmp_path / "masks" / f"{number}{suffix}")
+    assert recognised(tmp_path) == ["instance-ids", "index-masks"]
+    assert INSTANCES.open(tmp_path, INSTANCES.options())["all"][1].instances is not None
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        [blobs(1, 3, 1, 3, 1, 3, dtype=np.int32), blobs(1, 2, 1, 2, 1, 2, dtype=np.int32)],
+        [blobs(2, 3, dtype=np.int32), blobs(1, 3, dtype=np.int32), blobs(3, dtype=np.int32)],
+        [blobs(1, 2, 3, 1, 2, 3, dtype=np.int32), blobs(1, 2, 1, 2, dtype=np.int32)],
+    ],
+)
+def test_class_ids_in_32_bits(tmp_path: Path, masks: list[np.ndarray]) -> None:
+    """Several parts each, or few: what some programs write class ids with."""
+    (tmp_path / "masks").mkdir()
+    for number, mask in enumerate(masks):
+        photo(tmp_path / "images" / f"{number}.jpg", *mask.shape, seed=number)
+        PIL.Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.tif")
+    assert recognised(tmp_path) == ["index-masks"]
+
+
+def _as_jpeg(root: Path, mask: np.ndarray, quality: int = 80) -> Path:
+    """``images/a.jpg`` and an RGB mask saved as JPEG, for which there are no colours to look up."""
+    photo(root / "images" / "a.jpg", *mask.shape[:2])
+    (root / "masks").mkdir()
+    PIL.Image.fromarray(mask).save(root / "masks" / "a.jpg", quality=quality)
+    return root
+
+
+def _areas() -> np.ndarray:
+    mask = np.zeros((120, 160, 3), np.uint8)
+    cv2.circle(mask, (50, 60), 35, (128, 0, 0), -1)
+    cv2.rectangle(mask, (90, 30), (150, 95), (0, 128, 64), -1)
+    return mask
+
+
+def test_colour_masks_that_were_saved_as_jpeg(tmp_path: Path) -> None:
+    """They are colour masks all the same, of which something can then be said."""
+    _as_jpeg(tmp_path, _areas())
+    assert len(np.unique(np.asarray(PIL.Image.open(tmp_path / "masks" / "a.jpg")))) > 100
+    assert recognised(tmp_path) == ["colour-masks"]
+
+
+def test_small_areas_in_jpeg_beside_a_table(tmp_path: Path) -> None:
+    """Where no area is even any more, the table of colours says what the masks are."""
+    tiles = np.random.default_rng(0).integers(0, 2, (30, 40, 3)).astype(np.uint8) * 128
+    root = _as_jpeg(tmp_path, tiles.repeat(4, 0).repeat(4, 1))
+    assert recognised(root) == []
+    (root / "class_dict.csv").write_text("name,r,g,b\nground,0,0,0\nred,128,0,0\n")
+    assert recognised(root) == ["colour-masks"]
+
+
+@pytest.mark.parametrize("quality", [30, 80])
+def test_photos_saved_as_jpeg_are_no_masks(tmp_path: Path, quality: int) -> None:
+    """Not even smooth ones."""
+    coarse = np.random.default_rng(1).integers(0, 256, (5, 6, 3)).astype(np.uint8)
+    smooth = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
+    assert recognised(_as_jpeg(tmp_path, smooth, quality)) == []
 
 
 def test_forty_classes_and_void_are_not_a_blurred_mask(tmp_path: Path) -> None:

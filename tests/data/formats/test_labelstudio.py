@@ -3,6 +3,7 @@ import io
 import json
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,34 @@ def test_brush_strokes_bitmasks_and_their_attributes(tmp_path):
     assert sample.instances and [one.mask for one in sample.instances] == [mask] * 3
     attributes = [one.attributes for one in sample.instances]
     assert attributes == [{"fur": ["long"]}, {}, {"image_rotation": 90.0}]
+
+
+def test_crowds_come_back_as_crowds(tmp_path):
+    """A choice of the region says so; without any crowd, annotators are not asked for it."""
+    crowd, plain = (Instance.from_masks(0, blob(SIZE, hole=hole), id="x") for hole in (True, False))
+    found = [replace(crowd, crowd=True), plain]
+    found.append(Instance.from_box(1, (1.0, 2.0, 3.0, 4.0), SIZE, crowd=True, id="b"))
+    found.append(Instance.from_polygons(2, [star(SIZE)], SIZE, crowd=True))
+    sample = Sample("a", picture(SIZE), SIZE, instances=tuple(found))
+    back = written(tmp_path / "crowds", all=[sample])
+    assert back.problems == []
+    same_objects(sample, back["all"][0])
+    again = back["all"][0].instances or ()
+    assert [(one.crowd, one.id) for one in again] == [
+        (True, "x"), (False, "x_"), (True, "b"), (True, "4"),
+    ]  # fmt: skip
+    assert all(not one.attributes for one in again)
+    assert 'name="iscrowd"' in (tmp_path / "crowds" / "config.xml").read_text()
+    written(tmp_path / "none", all=[replace(sample, instances=(plain,))])
+    assert "iscrowd" not in (tmp_path / "none" / "config.xml").read_text()
+
+
+def test_another_choice_of_that_name_is_an_attribute(tmp_path):
+    choice = {"id": "r1", "type": "choices", "from_name": "iscrowd", "value": {"choices": ["no"]}}
+    sample = only(export(tmp_path, [task([polygon(), choice])]))
+    assert sample.instances and len(sample.instances) == 1
+    one = sample.instances[0]
+    assert not one.crowd and one.attributes == {"iscrowd": ["no"]}
 
 
 def test_soft_strokes_are_cut_at_an_opacity(tmp_path):

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,43 @@ from tests.data.formats.annotation_tools import (
     varied,
     write_picture,
 )
-from vitrail.data.formats.base import Options
+from vitrail.data.formats.base import Dataset
 from vitrail.data.formats.yolo import FORMAT, YoloOptions, open_yolo
+from vitrail.data.formats.yolo_write import YoloWriteOptions
 from vitrail.data.sample import Instance, LabelSpace, Sample
 from vitrail.errors import DataError
+from vitrail.result.masks import Masks
 
 SIZE = (48, 64)
+DEFAULTS = YoloWriteOptions()
 
 
-def written(folder: Path, **splits):
+def written(folder: Path, options: YoloWriteOptions = DEFAULTS, **splits: list[Sample]) -> Dataset:
     folder.mkdir(exist_ok=True)
     assert FORMAT.write is not None
-    FORMAT.write(sources(**splits), folder, Options())
+    FORMAT.write(sources(**splits), folder, options)
     return open_yolo(folder, YoloOptions())
+
+
+def outlined(samples: list[Sample]) -> list[Sample]:
+    """Samples whose bare boxes are outlines of four points."""
+    made: list[Sample] = []
+    for sample in samples:
+        found: list[Instance] = []
+        for one in sample.instances or ():
+            if one.polygons is None and one.stored is None:
+                x1, y1, x2, y2 = one.box
+                ring = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+                one = Instance.from_polygons(one.class_id, [ring], one.size)
+            found.append(one)
+        made.append(replace(sample, instances=tuple(found)))
+    return made
+
+
+def columns(root: Path) -> set[int]:
+    """How many columns the lines of all label files have."""
+    texts = [path.read_text() for path in root.glob("labels/**/*.txt")]
+    return {len(line.split()) for text in texts for line in text.splitlines()}
 
 
 def yolo_set(root: Path, labels: str | bytes, name: str = "images/train/a.png") -> Path:
@@ -46,7 +71,64 @@ def yolo_set(root: Path, labels: str | bytes, name: str = "images/train/a.png") 
 
 def test_everything_an_object_is_survives(tmp_path):
     splits = {"train": varied(SIZE), "val": varied(SIZE, "sub/folder/")}
-    same_set(sources(**splits), written(tmp_path, **splits))
+    expected = {split: outlined(samples) for split, samples in splits.items()}
+    same_set(sources(**expected), written(tmp_path, train=splits["train"], val=splits["val"]))
+
+
+BOX = Instance.from_box(0, (1.0, 2.25, 17.5, 30.0), SIZE)
+
+
+def test_boxes_beside_outlines_become_outlines_in_the_whole_set(tmp_path):
+    """Ultralytics 8.3 takes a file with a line of more than six columns for outlines, all of it."""
+    ring = Instance.from_polygons(1, [star(SIZE)], SIZE)
+    mixed = [Sample("a", picture(SIZE), SIZE, instances=(BOX, ring))]
+    bare = [Sample("b", picture(SIZE, 1), SIZE, instances=(BOX,))]
+    back = written(tmp_path, train=mixed, val=bare)
+    assert min(columns(tmp_path)) == 9 and back.problems == []
+    for split in ("train", "val"):
+        found = back[split][0].instances
+        assert found and found[0].polygons is not None and found[0].class_id == 0
+        assert found[0].polygons[0].tolist() == [[1, 2.25], [17.5, 2.25], [17.5, 30], [1, 30]]
+
+
+@pytest.mark.parametrize("objects", ["auto", "boxes"])
+def test_a_set_of_boxes_alone_stays_one(tmp_path, objects):
+    crowd = Instance.from_masks(1, blob(SIZE), crowd=True)  # is left out, and so does not count
+    samples = [
+        Sample("a", picture(SIZE), SIZE, instances=(BOX, crowd)),
+        Sample("b", picture(SIZE, 1), SIZE, instances=()),
+    ]
+    back = written(tmp_path, YoloWriteOptions(objects=objects), train=samples)["train"]
+    assert columns(tmp_path) == {5}
+    found = back[0].instances
+    assert found and [(one.box, one.mask) for one in found] == [(BOX.box, None)]
+
+
+def test_boxes_and_outlines_are_written_where_asked_for(tmp_path):
+    samples = [Sample("a", picture(SIZE), SIZE, instances=(BOX,))]
+    written(tmp_path / "outlines", YoloWriteOptions(objects="outlines"), train=samples)
+    assert columns(tmp_path / "outlines") == {9}
+    empty = Instance.from_masks(0, Masks.from_dense(np.zeros((1, *SIZE), bool)))
+    disc = Instance.from_masks(1, blob(SIZE))
+    samples = [Sample("a", picture(SIZE), SIZE, instances=(BOX, disc, empty))]
+    back = written(tmp_path / "boxes", YoloWriteOptions(objects="boxes"), train=samples)["train"]
+    assert columns(tmp_path / "boxes") == {5}
+    found = back[0].instances or ()
+    assert [(one.class_id, one.box) for one in found] == [(0, BOX.box), (1, disc.box)]
+
+
+def test_boxes_beside_outlines_are_read_with_a_warning(tmp_path):
+    root = yolo_set(tmp_path, "0 0.5 0.5 0.2 0.4\n")
+    write_picture(root / "images/train/b.png", (10, 20))
+    (root / "labels/train/b.txt").write_text("1 0 0 1 0 1 1\n0 0.5 0.5 0.1 0.1\n")
+    dataset = open_yolo(root, YoloOptions())
+    source = dataset["train"]
+    (problem,) = dataset.problems
+    assert (problem.code, problem.severity) == ("boxes-among-outlines", "warning")
+    assert problem.file == root / "labels/train/a.txt"
+    assert "2 bare boxes among 1 outlines" in problem.value
+    kinds = [[one.mask is None for one in source[i].instances or ()] for i in range(2)]
+    assert kinds == [[True], [False, True]]
 
 
 @given(st.lists(drawn_masks(), max_size=3))
@@ -123,7 +205,7 @@ def test_values_outside_the_image_are_kept(tmp_path):
     ],
 )
 def test_a_bad_line_is_told_with_its_number_and_left_out(tmp_path, line, code, told):
-    root = yolo_set(tmp_path, f"0 0.1 0.1 0.2 0.2\n{line}\n1 0 0 1 0 1 1\n")
+    root = yolo_set(tmp_path, f"0 0.1 0.1 0.2 0.1 0.2 0.3\n{line}\n1 0 0 1 0 1 1\n")
     dataset = open_yolo(root, YoloOptions())
     sample = dataset["train"][0]
     assert [one.id for one in sample.instances or ()] == ["1", "3"]
@@ -348,7 +430,7 @@ def test_sources_travel_to_other_processes(tmp_path):
 
 
 def test_a_set_without_splits_is_one(tmp_path):
-    same_set(sources(all=varied(SIZE)), written(tmp_path, all=varied(SIZE)))
+    same_set(sources(all=outlined(varied(SIZE))), written(tmp_path, all=varied(SIZE)))
     assert FORMAT.recognise(tmp_path)
 
 
@@ -365,7 +447,7 @@ def test_label_maps_are_written_as_objects_of_their_parts(tmp_path):
     space = LabelSpace(("background", "cat"), background=0)
     source = ListSource([Sample("a", picture(SIZE), SIZE, labels)], space)
     assert FORMAT.write is not None
-    FORMAT.write({"train": source}, tmp_path, Options())
+    FORMAT.write({"train": source}, tmp_path, YoloWriteOptions())
     dataset = open_yolo(tmp_path, YoloOptions())
     assert dataset.space.classes == ("cat",)
     np.testing.assert_array_equal(dataset["train"][0].semantic(dataset.space), labels)
@@ -388,4 +470,4 @@ def test_splits_of_different_classes_are_refused(tmp_path):
     splits = {"train": ListSource([]), "val": ListSource([], LabelSpace(("other",)))}
     assert FORMAT.write is not None
     with pytest.raises(DataError, match="split val has the classes other"):
-        FORMAT.write(splits, tmp_path, Options())
+        FORMAT.write(splits, tmp_path, YoloWriteOptions())

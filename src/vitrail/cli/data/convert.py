@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from vitrail.cli.data import common
 
 if TYPE_CHECKING:
     from vitrail.data.readback import Conversion
+    from vitrail.data.sample import SampleSource
 
 
 def convert(
@@ -51,12 +53,11 @@ def convert(
     """
     from vitrail.data.convert import LossyConversionError
     from vitrail.data.convert import convert as write
-    from vitrail.data.derive import Relabelled
 
     dataset, parts = common.open_parts(source, format, settings, splits)
     keep, names = common.names_of(classes), _renaming(rename)
     if keep is not None or names:
-        parts = {name: Relabelled(part, keep, names) for name, part in parts.items()}
+        parts = {name: _relabelled(part, keep, names) for name, part in parts.items()}
     options = common.parse_pairs(to_settings, "--to-set")
     with common.progress(not as_json) as tell:
         try:
@@ -92,6 +93,24 @@ def _renaming(pairs: list[str] | None) -> dict[str, str]:
             raise ParameterError(f"--rename {pair!r}: expected old=new")
         names[old.strip()] = new.strip()
     return names
+
+
+def _relabelled(
+    part: SampleSource, keep: list[str] | None, renamed: Mapping[str, str]
+) -> SampleSource:
+    """The source with the classes asked for; blanks around names do not count, if none is exact."""
+    from vitrail.data.derive import Relabelled
+
+    plain: dict[str, list[str]] = {}
+    for name in part.space.classes:
+        plain.setdefault(" ".join(name.split()), []).append(name)
+
+    def exact(name: str) -> str:
+        near = plain.get(" ".join(name.split()), [])
+        return near[0] if len(near) == 1 else name
+
+    kept = None if keep is None else [exact(name) for name in keep]
+    return Relabelled(part, kept, {exact(old): new for old, new in renamed.items()})
 
 
 def print_report(report: Conversion) -> None:
@@ -139,7 +158,7 @@ _COLUMNS: tuple[tuple[str, Any, str | None], ...] = (
     ("merged", lambda one: f"{one.parts_merged:,}", "parts_merged"),
     ("split off", lambda one: f"{one.parts_split:,}", "parts_split"),
     ("crowds dropped", lambda one: f"{one.crowds_dropped:,}", "crowds_dropped"),
-    ("boxes dropped", lambda one: f"{one.boxes_dropped:,}", "boxes_dropped"),
+    ("bare boxes lost", lambda one: f"{one.boxes_dropped:,}", "boxes_dropped"),
     ("px lost to overlap", lambda one: f"{one.overlap_pixels:,}", "overlap_pixels"),
     ("pixels in", lambda one: f"{one.pixels_in:,}", "pixels_in"),
     ("pixels out", lambda one: f"{one.pixels_out:,}", "pixels_in"),

@@ -115,12 +115,11 @@ def fetch(
                 seed=seed,
                 progress=tell,
             )
-    except KeyboardInterrupt:
-        print(
+    except KeyboardInterrupt as stop:
+        stop.args = (
             "interrupted; what has come is kept: run the same command again to go on from there",
-            file=sys.stderr,
         )
-        raise typer.Exit(130) from None
+        raise
     if as_json:
         print(json.dumps(_outcome(done), indent=2))
     else:

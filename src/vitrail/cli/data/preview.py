@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +46,7 @@ def preview(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The picture to write; its suffix says the kind.")
     ] = Path("preview.png"),
+    as_json: common.Json = False,
 ) -> None:
     """Draw some samples with their labels on one sheet; with --augment, as training sees them."""
     from vitrail.atomic import make_folder
@@ -56,12 +58,13 @@ def preview(
 
     augment = augment or recipe is not None or bool(augment_settings)
     config, side = _augmentation(recipe, augment_settings, size) if augment else (None, 0)
-    _, parts = common.open_parts(path, format, settings, splits, strict=False)
+    dataset, parts = common.open_parts(path, format, settings, splits, strict=False)
     whole = Joined(parts)
     chosen = choose(len(whole), n, seed)
     pictures: list[tuple[str, np.ndarray]] = []
-    failed = 0
-    with common.progress(True) as tell:
+    drawn: list[str] = []
+    failed: dict[str, str] = {}
+    with common.progress(not as_json) as tell:
         for number, index in enumerate(chosen, 1):
             try:
                 if config is None:
@@ -70,15 +73,26 @@ def preview(
                     row = [pair(whole[index], whole.space)]
                     row += augmented(whole, index, config, side, draws, seed)
                 pictures += [(whole.ids[index], picture) for picture in row]
+                drawn.append(whole.ids[index])
             except (DataError, ImageError, SourceError) as error:  # of this sample alone
-                failed += 1
+                failed[whole.ids[index]] = str(error)
                 print(f"error: {error}", file=sys.stderr)
             tell("drawing", number, len(chosen))
     if not pictures:
         raise DataError(f"{path}: no sample could be drawn")
     make_folder(out.parent)
     sheet = contact_sheet(pictures, columns=None if config is None else 1 + draws)
-    print(write_picture(out, sheet))
+    written = write_picture(out, sheet)
+    if as_json:
+        content = {
+            "format": dataset.format,
+            "samples": drawn,
+            "failed": failed,
+            "files": [str(written)],
+        }
+        print(json.dumps(content, indent=2))
+    else:
+        print(written)
     if failed:
         raise typer.Exit(1)
 
@@ -94,7 +108,7 @@ def _augmentation(
 
     config, side = AugmentConfig.model_validate({}), 320
     if recipe is not None:
-        from vitrail.train.config import read_recipe
+        from vitrail.training.config import read_recipe
 
         read = read_recipe(recipe)
         config, side = read.augment, read.train.image_size

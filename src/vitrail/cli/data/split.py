@@ -67,13 +67,14 @@ def split(
     Existing splits are joined first. Writes NAME.txt for each part (one id a line) and split.json;
     with --folds, a folder fold-1, fold-2 ... with train.txt and val.txt each.
     """
-    from vitrail.data.convert import convert
+    from vitrail.data.convert import check_outside, convert
     from vitrail.data.split import Joined, Subset, group_keys, parse_parts, part_sizes, write_split
     from vitrail.data.stratify import class_presence, divide
     from vitrail.errors import ParameterError
 
     if folds is not None and write is not None:
         raise ParameterError("--folds writes lists of ids; it does not go with --write")
+    check_outside(to, path)
     dataset, sources = common.open_parts(path, format, settings, splits)
     whole = Joined(sources)
     shares = (

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from vitrail.data.checks.finding import Finding, Pen
 from vitrail.data.checks.tally import ClassCounts
+from vitrail.data.formats.writing import odd_blanks
+from vitrail.data.problem import Problem
 from vitrail.data.sample import LabelSpace
 
 IMBALANCE = 100
@@ -16,6 +20,10 @@ IMBALANCE = 100
 HUGE = 1000
 """From this ratio on, imbalance is more than a note."""
 _BACKGROUND = {"background", "bg", "_background_", "__background__", "back ground"}
+_NEARLY_ALL = 0.9
+"""Share of the objects of no class that have one number, from which that is no slip of the hand."""
+_FOREIGN = re.compile(r"(?:the class '|category_id is )(\d{1,9})'?")
+"""What readers of YOLO and COCO say of an object of a class that is not listed."""
 _VOID = {"void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare", "don't care"}
 
 
@@ -55,11 +63,26 @@ def check_classes(totals: Totals) -> list[Finding]:
     for split, counts in totals.splits.items():
         part = Pen(split)
         mistaken |= _check_coding(totals.space, counts, part)
+        mistaken |= _check_object_ids(totals.space, counts, part)
         pen.found += part.found
     if not mistaken:  # otherwise every class is unused, and why is told already
         _check_use(totals, pen)
         _check_balance(totals, pen)
     return pen.found
+
+
+def foreign_classes(problems: Iterable[Problem]) -> dict[str, Counter[int]]:
+    """Class numbers of objects that readers left out because the set does not list them.
+
+    Returns
+    -------
+    By split: how many objects have each number.
+    """
+    found: dict[str, Counter[int]] = {}
+    for problem in problems:
+        if problem.code == "unknown-category" and (match := _FOREIGN.fullmatch(problem.value)):
+            found.setdefault(problem.split, Counter())[int(match[1])] += 1
+    return found
 
 
 def check_spaces(spaces: Mapping[str, LabelSpace]) -> list[Finding]:
@@ -86,6 +109,10 @@ def check_spaces(spaces: Mapping[str, LabelSpace]) -> list[Finding]:
 def _check_names(totals: Totals, pen: Pen) -> None:
     space = totals.space
     for number, name in enumerate(space.classes):
+        if fault := odd_blanks(name):
+            better = " ".join(name.split())
+            expected = repr(better) if better else "a name"
+            pen.note("class-name-blanks", f"class {number}: {name!r} {fault}", expected, id=better)
         plain = name.strip().casefold()
         if plain in _BACKGROUND and space.background is None:
             if totals.has_maps:
@@ -109,13 +136,69 @@ def _check_coding(space: LabelSpace, counts: ClassCounts, pen: Pen) -> bool:
         return True
     ids = set(used.tolist())
     whole = classes > 128 and ids == {0, 255}
-    ignored = space.ignore == 255 and classes > 1 and counts.ignored and ids == {0}
-    if whole or ignored:
+    void = space.ignore == 255 and counts.ignored and (classes > 1 or counts.alone)
+    if whole or (void and ids == {0}):
         as_what = "two of 256 classes" if whole else "background and ignore"
         value = f"only 0 and 255 in all {counts.maps:,} masks, read as {as_what}"
-        pen.note("binary-mask", value, "class ids", weight=1)
+        pen.note("binary-mask", value, "class ids", file=counts.example, weight=1)
+        return True
+    if counts.alone and _check_void(space, counts, pen):
         return True
     return bool(counts.strange) and not len(used)
+
+
+def _check_void(space: LabelSpace, counts: ClassCounts, pen: Pen) -> bool:
+    """Masks of 0 and 255 among masks of other ids; True where that is an error.
+
+    Where 255 marks void, it lies beside classes. Where it never does, it is the one class of masks
+    that another program wrote. Masks that show nothing but the class 0 and void exist, but not
+    many, and hardly any where 0 is the background.
+    """
+    alone, beside = counts.alone, counts.beside
+    plain = space.classes[0].strip().casefold()
+    background = space.background == 0 or plain in _BACKGROUND or plain == "class 0"
+    if beside and not background and alone < beside:
+        return False
+    value = f"only 0 and 255 in {alone:,} of {counts.maps:,} masks, read as class 0 and ignore"
+    value += f"; {beside:,} have 255 beside another class" if beside else ""
+    advice = "write the id of their class where they hold 255; leave them, if that is void"
+    pen.note(
+        "binary-mask",
+        value,
+        "class ids",
+        severity="warning" if beside else "error",
+        file=counts.example,
+        advice=advice,
+        weight=alone / counts.maps,
+    )
+    return not beside
+
+
+def _check_object_ids(space: LabelSpace, counts: ClassCounts, pen: Pen) -> bool:
+    """Objects of a whole split that are numbered from 1 instead of 0, or the other way round.
+
+    Told by a number that no class has, next to theirs, while the class at the other end has no
+    object and at least half of those between have some.
+    """
+    ids = list(space.original_ids or range(len(space.classes)))
+    if not counts.foreign or not ids or max(ids) - min(ids) + 1 != len(ids):
+        return False
+    ((number, objects),) = counts.foreign.most_common(1)
+    if objects < _NEARLY_ALL * counts.foreign.total():
+        return False
+    if number == max(ids) + 1:
+        absent, advice = min(ids), None
+    elif 0 <= number == min(ids) - 1:
+        absent, advice = max(ids), "add 1 to every id"
+    else:
+        return False
+    used = int(np.count_nonzero(counts.objects))
+    if counts.objects[ids.index(absent)] or 2 * used < len(ids) - 1:
+        return False
+    value = f"{absent} in no object, {number} in {objects:,}"
+    expected = f"class ids {min(ids)}..{max(ids)}"
+    pen.note("off-by-one-ids", value, expected, advice=advice, weight=objects)
+    return True
 
 
 def _use(counts: ClassCounts) -> np.ndarray:

@@ -97,8 +97,8 @@ _LINTER: dict[str, Code] = {
     ),
     "off-by-one-ids": Code(
         "error",
-        "masks hold the ids 1 to N where 0 to N - 1 are expected",
-        "subtract 1 from every mask, or put one class before the others",
+        "masks or objects hold the ids 1 to N where 0 to N - 1 are expected",
+        "subtract 1 from every id, or put one class before the others",
     ),
     "binary-mask": Code(
         "error",
@@ -223,6 +223,12 @@ _LINTER: dict[str, Code] = {
         "note",
         "a class is called background and the set does not say that it is",
         "declare it as background",
+    ),
+    "class-name-blanks": Code(
+        "warning",
+        "a class name is blank, has blanks around it or a line break in it; most formats of text "
+        "do not keep these",
+        "rename the class, as with vitrail data convert --rename cat=cat",
     ),
     "ignore-class": Code(
         "note",

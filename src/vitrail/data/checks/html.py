@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from html import escape
 from pathlib import Path
 
@@ -11,32 +10,12 @@ from vitrail.data.checks.codes import CODES
 from vitrail.data.checks.finding import Finding, shown_path
 from vitrail.data.checks.pictures import encode, pictures_of
 from vitrail.data.checks.report import Report
+from vitrail.data.page import document, inline_jpeg
 
 PICTURES = 36
 """Findings shown as pictures."""
 PER_KIND = 3
 """Of one code and severity."""
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-h3 { font-size: 1rem; margin: 1.6rem 0 .3rem; }
-table { border-collapse: collapse; width: 100%; font-size: .88rem; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0;
-  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-td.n, th.n { text-align: right; white-space: nowrap; }
-code { font-size: .92em; overflow-wrap: anywhere; }
-.error { color: #c62828; } .warning { color: #b26a00; } .note { color: #4a6fa5; }
-.dim { opacity: .7; } details { margin: .4rem 0; } summary { cursor: pointer; }
-.shots { display: flex; flex-wrap: wrap; gap: 1rem; margin: .6rem 0; }
-figure { margin: 0; max-width: 27rem; background: var(--soft); padding: .5rem; }
-figure img { max-width: 100%; height: auto; image-rendering: auto; }
-figcaption { font-size: .85rem; overflow-wrap: anywhere; }
-.bar { background: #4a6fa5; height: .7em; display: inline-block; min-width: 1px; }
-@media (prefers-color-scheme: dark) { .error { color: #ff8a80; } .warning { color: #ffb74d; }
-  .note { color: #90caf9; } }
-"""
 
 
 def write_html(report: Report, target: Path) -> Path:
@@ -67,22 +46,14 @@ def write_html(report: Report, target: Path) -> Path:
 
 def page(report: Report) -> str:
     """The whole document."""
-    title = f"vitrail data check: {report.root}"
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(str(report.root))}</h1>",
         f"<p>{_head(report)}</p>",
         _advice(report),
         _findings(report),
         _classes(report),
-        "</body></html>",
     ]
-    return "\n".join(part for part in parts if part)
+    return document(f"vitrail data check: {report.root}", parts)
 
 
 def _head(report: Report) -> str:
@@ -170,11 +141,7 @@ def _figure(finding: Finding, report: Report) -> str:
     if not pictures:
         return ""
     problem = finding.problem
-    images = "".join(
-        f'<img alt="{escape(problem.id)}" src="data:image/jpeg;base64,'
-        f'{base64.b64encode(encode(picture)).decode()}">'
-        for picture in pictures
-    )
+    images = "".join(inline_jpeg(encode(picture), problem.id) for picture in pictures)
     name = " ".join(
         dict.fromkeys(part for part in (_file(finding, report.root), problem.id) if part)
     )

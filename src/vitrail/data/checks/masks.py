@@ -63,14 +63,14 @@ _GREY = ("1", "L", "P", "I", "I;16", "I;16B", "I;16N")
 
 
 def look_at_mask(path: Path, pen: Pen, messages: DecoderMessages, limits: Limits) -> RawMask | None:
-    """Read a mask file; None, with a finding, where it cannot be decoded.
+    """Read a mask file; None, with a finding, where it cannot be decoded, or if it is no picture.
 
     Masks that went through JPEG, and masks with smoothed edges, are reported here, as no reader
     can bring back what they lost; as warnings, which :func:`blame` turns into errors where the
     reader fails on them.
     """
     data = read_file(path, pen, limits, "mask")
-    if data is None:
+    if data is None or path.suffix.lower() == ".mat":  # MATLAB's: the reader looks into it
         return None
     try:
         raw = _decode(data, path, messages, limits)

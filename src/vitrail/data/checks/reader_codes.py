@@ -25,6 +25,11 @@ READER_CODES: dict[str, Code] = {
     "malformed-category": Code(
         "error", "a class's entry in the index is not as the format has it", "mend the entry"
     ),
+    "bad-size": Code(
+        "error",
+        "an image whose width or height in the index is none",
+        "correct the entry; its annotations are left out with it",
+    ),
     "malformed-annotation": Code(
         "error",
         "an object's entry lacks what is needed, or has a value of a wrong kind",
@@ -51,6 +56,11 @@ READER_CODES: dict[str, Code] = {
     "repeated-image": Code(
         "error", "an image has two entries in an annotation file", "merge or remove one of them"
     ),
+    "ambiguous-image": Code(
+        "error",
+        "an annotation for which several images could be meant",
+        "name the image with its folder, or give each image a name of its own",
+    ),
     "duplicate-mask": Code(
         "warning", "an image has two masks", "remove one, or say which with mask_suffix=..."
     ),
@@ -58,6 +68,11 @@ READER_CODES: dict[str, Code] = {
         "error",
         "an image of which nothing says to which split it belongs",
         "list the names of each split as the format has it",
+    ),
+    "missing-folder": Code(
+        "error",
+        "a folder or list of a split that does not exist",
+        "correct the entry, or restore the folder",
     ),
     "unsafe-name": Code(
         "error", "a file name that leads out of the data set", "correct the name in the index"
@@ -69,7 +84,9 @@ READER_CODES: dict[str, Code] = {
         "warning", "a link to a folder, which is not followed", "move the folder itself here"
     ),
     "file-name": Code(
-        "warning", "a file that is left out because of its name", "rename it as the format says"
+        "error",
+        "a file that is left out because of its name",
+        "rename it as the format says, in UTF-8",
     ),
     "unknown-file": Code("warning", "a file that is no annotation of this format", "move it away"),
     "orphan-annotation": Code(
@@ -81,7 +98,9 @@ READER_CODES: dict[str, Code] = {
         "warning", "a label file without an image", "add the image, or move the file away"
     ),
     "missing-annotation": Code(
-        "warning", "images without a part of the annotation that others have", "add what is missing"
+        "error",
+        "images without the annotation that others have, or without a part of it",
+        "add what is missing",
     ),
     "missing-field": Code(
         "warning", "an image without the field of view that others have", "add the field of view"
@@ -93,6 +112,24 @@ READER_CODES: dict[str, Code] = {
         "warning",
         "the lists of splits are missing, so that all images are one split",
         "add the lists, or divide the set with `vitrail data split`",
+    ),
+    "unsupported-shape": Code(
+        "warning",
+        "a line, a point or another shape that is no area, which is left out",
+        "nothing, if it means no object; otherwise outline it",
+    ),
+    "unlabelled-region": Code(
+        "warning", "a region without a label, which is left out", "label it, or remove it"
+    ),
+    "ignored-region": Code(
+        "warning",
+        "a region to ignore, for which sets of objects have no word, is left out",
+        "nothing, if you know of it",
+    ),
+    "boxes-among-outlines": Code(
+        "warning",
+        "bare boxes and outlines in one set, of which other programs lose one kind",
+        "make outlines of four points of the boxes",
     ),
     "class-count": Code(
         "warning", "the number of classes that is said is not that of the names", "correct it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,15 @@ from vitrail.data.checks.masks import RawMask, blame, histogram, look_at_mask
 from vitrail.data.checks.native import DecoderMessages
 from vitrail.data.checks.objects import check_objects
 from vitrail.data.checks.tally import ClassCounts, Palettes, Used
+from vitrail.data.formats.openimages import OpenImagesSource
+from vitrail.data.formats.yolo import YoloSource
 from vitrail.data.sample import LabelSpace, Sample, SampleSource
 from vitrail.errors import VitrailError
+from vitrail.sources import IMAGE_SUFFIXES
 
 _SPOILED = ("jpeg-mask", "anti-aliased-mask")
+_MEASURED = (YoloSource, OpenImagesSource)
+"""Sources whose coordinates are fractions: their frame is that of the image, whatever it is."""
 
 
 @dataclass
@@ -96,6 +102,7 @@ class _Look:
         self.source, self.masks, self.index, self.pen = source, masks, index, pen
         self.stretch, self.messages, self.limits = stretch, messages, limits
         self.space: LabelSpace = source.space
+        self.mask_files: Sequence[Path] = ()
 
     def run(self) -> None:
         fault, sample = "", None
@@ -111,6 +118,8 @@ class _Look:
         if sample is None:
             self.stretch.unopened.add(PurePosixPath(self.pen.id).name)
             self._spoiled()
+            if len(self.pen.found) == before:
+                self._look_at_blamed(fault)
             if len(self.pen.found) == before:
                 self.pen.note("unreadable-sample", fault, "an annotation that can be read")
         else:
@@ -131,7 +140,27 @@ class _Look:
         self.stretch.nbytes[at] = picture.nbytes
         if picture.print is not None:
             self.stretch.prints[at] = picture.print
+        if isinstance(self.source, _MEASURED) and picture.orientation != 1:
+            turned = f"EXIF orientation {picture.orientation} turns or mirrors it"
+            value = f"{turned}, and its annotation is in fractions of width and height"
+            self.pen.note("exif-ambiguous", value, "an upright image")
+            return
         _compare_sizes(picture, sample.size, self.pen)
+
+    def _look_at_blamed(self, fault: str) -> None:
+        """Readers that take an image's size from the image fail where that is damaged.
+
+        Their messages begin with the file, as all of vitrail's do.
+        """
+        parts = fault.split(": ")
+        for end in range(1, len(parts)):
+            path = Path(": ".join(parts[:end]))
+            named = path.suffix.lower() in IMAGE_SUFFIXES and path not in self.mask_files
+            if named and os.path.lexists(path):
+                self.stretch.files += 1
+                self.stretch.images.add(path)
+                look(path, self.pen, self.messages, self.limits)
+                return
 
     def _pixels_of(self, sample: Sample) -> Picture | None:
         """An image that is no file: an array, or embedded in an annotation file."""
@@ -150,10 +179,10 @@ class _Look:
         """Judge all mask files; the first of them, which is the label map where there is one."""
         raws: list[RawMask | None] = []
         try:
-            paths = self.masks(self.index)
+            self.mask_files = self.masks(self.index)
         except Exception:  # as above; reading the sample has said it, or the labels will
             return None
-        for path in paths:
+        for path in self.mask_files:
             self.stretch.files += 1
             self.stretch.masks.add(path)
             raws.append(look_at_mask(path, self.pen, self.messages, self.limits))
@@ -173,6 +202,8 @@ class _Look:
             raw = None  # the reader made other ids of its values
         values, counts = histogram(labels) if raw is None else (raw.values, raw.counts)
         self.stretch.counts.add_map(values, counts, self.space.ignore)
+        if raw is not None or not self.mask_files:
+            self.stretch.counts.add_void(values, self.space.ignore, file)
         unknown = (values >= len(self.space.classes)) & (values != self.space.ignore)
         if unknown.any() and before == len(self.pen.found):
             shown = ", ".join(str(int(value)) for value in values[unknown][:8])
@@ -196,6 +227,10 @@ class _Look:
             self.pen.note("unreadable-sample", _told(error), "objects that can be read")
             return
         self.stretch.counts.add_objects(found)
+        if self.space.original_ids is None:
+            ids = [one.class_id for one in sample.instances]
+            foreign = [id for id in ids if not 0 <= id < len(self.space.classes)]
+            self.stretch.counts.foreign.update(foreign)
 
     def _blame(self, sample: Sample, raw: RawMask | None, error: str, *, told: bool) -> None:
         """The reader gave up on the masks: the finding that says best why."""

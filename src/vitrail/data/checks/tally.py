@@ -36,6 +36,14 @@ class ClassCounts:
     """Masks in which an id that is no class occurs, by id."""
     zeros: int = 0
     """Masks with such ids that also hold 0."""
+    foreign: Counter[int] = field(default_factory=Counter)
+    """Objects whose class the set does not have, by the data set's own number of it."""
+    alone: int = 0
+    """Mask files that hold 0 and 255 and nothing else, where 255 is ignore."""
+    beside: int = 0
+    """Mask files in which ignore lies beside a class other than 0."""
+    example: Path | None = None
+    """The first of those that hold 0 and 255 alone."""
 
     @classmethod
     def of(cls, classes: int) -> ClassCounts:
@@ -48,6 +56,8 @@ class ClassCounts:
             mine, theirs = getattr(self, one.name), getattr(other, one.name)
             if isinstance(mine, Counter):
                 mine.update(theirs)
+            elif one.name == "example":
+                self.example = mine or theirs
             else:
                 setattr(self, one.name, mine + theirs)
 
@@ -60,6 +70,15 @@ class ClassCounts:
         self.pixels[values] += counts
         self.images[values] += 1
         self.image_pixels[values] += counts.sum()
+
+    def add_void(self, values: np.ndarray, ignore: int, file: Path | None) -> None:
+        """One label map as it is in its file, by its distinct values: where ignore occurs."""
+        if ignore not in values:
+            return
+        if ignore == 255 and values.tolist() == [0, 255]:
+            self.alone += 1
+            self.example = self.example or file
+        self.beside += bool(((values > 0) & (values != ignore)).any())
 
     def add_objects(self, counts: np.ndarray) -> None:
         """The objects of one image, by class."""

@@ -96,6 +96,11 @@ class PanopticSource:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def mask_paths(self, index: int) -> list[Path]:
+        """The PNG of a sample; raises DataError where the annotation file has changed since."""
+        (annotation,) = self._annotations.read(range(index, index + 1))
+        return [inside(self._masks, annotation["file_name"])]
+
     def __getitem__(self, index: int) -> Sample:
         """One sample.
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from vitrail.data.formats.folders_classes import ClassFile, Colour, find_class_file, read_classes
 from vitrail.data.formats.folders_layout import Layout, find_layouts
-from vitrail.data.formats.folders_masks import mask_size, read_colours, read_index_png
-from vitrail.data.formats.folders_pairs import Pairs, pair
+from vitrail.data.formats.folders_masks import is_wide, mask_size, read_colours, read_index_png
+from vitrail.data.formats.folders_pairs import Pairs, is_lossy, pair
 from vitrail.errors import DataError, VitrailError
 from vitrail.result.masks import Masks, occurring
 
@@ -32,6 +32,10 @@ _MANY = 64
 """Class values or colours in one mask, above which it is taken for a photo."""
 _BLACK, _WHITE = 8, 247
 """Grey levels below and above which a pixel is close to black or white."""
+_EVEN = 0.4
+"""Share of the pixels of a JPEG that lie in even areas of few colours, from which it is a mask."""
+_FREQUENT = 0.001
+"""Share of the pixels that a colour of such an area has."""
 _SOFT = 0.9
 """Share of such pixels, from which a mask of many levels is black and white with soft edges."""
 
@@ -57,7 +61,7 @@ class Peek:
     """Distinct colours where it has colours: of channels that differ, or of a palette."""
     channels: int
     wide: bool
-    """Of 16 bits."""
+    """Of 16 bits or more."""
     soft: bool
     """Whether it is black and white with grey edges."""
 
@@ -147,12 +151,13 @@ def peek(path: Path, palettes: bool) -> Peek | None:
         except DataError:  # of several channels
             pixels = read_colours(path)
             values, channels, colours = pixels[:, :, 0], pixels.shape[2], _colours(pixels)
+            if colours is not None and is_lossy(path.name):
+                colours = _even_colours(pixels) or colours
     except VitrailError:
         return None
     found = occurring(values)
     soft = colours is None and _is_soft(values, found)
-    wide = values.dtype == np.uint16
-    return Peek(path, tuple(found.tolist()), colours, channels, wide, soft)
+    return Peek(path, tuple(found.tolist()), colours, channels, is_wide(path), soft)
 
 
 def _colours(pixels: np.ndarray) -> frozenset[Colour] | None:
@@ -166,6 +171,22 @@ def distinct_colours(pixels: np.ndarray) -> frozenset[Colour]:
     parts = pixels[::step, ::step].astype(np.uint32)
     packed = np.unique((parts[..., 0] << 16) | (parts[..., 1] << 8) | parts[..., 2])
     return frozenset((int(v) >> 16, int(v) >> 8 & 255, int(v) & 255) for v in packed)
+
+
+def _even_colours(pixels: np.ndarray) -> frozenset[Colour]:
+    """The colours of the even areas of a mask that was saved as JPEG; none of a photo.
+
+    JPEG keeps an area of one colour as it is and blurs its edges; photos have hardly an area of
+    one colour.
+    """
+    inner = pixels[1:, 1:]
+    even = ((inner == pixels[:-1, 1:]) & (inner == pixels[1:, :-1])).all(axis=2)
+    packed = inner[even].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    found, counts = np.unique(packed, return_counts=True)
+    frequent = counts >= max(2, _FREQUENT * even.size)
+    if counts[frequent].sum() < _EVEN * even.size:
+        return frozenset()
+    return frozenset((int(v) >> 16, int(v) >> 8 & 255, int(v) & 255) for v in found[frequent])
 
 
 def _is_soft(grey: np.ndarray, found: np.ndarray) -> bool:
@@ -207,7 +228,9 @@ def _decide(
     rgb = [one for one in coloured if one.channels > 1]
     if rgb or (table and coloured):
         seen = frozenset().union(*(one.colours or () for one in coloured))
-        if any(len(one.colours or ()) > 4 * _MANY for one in rgb):
+        # Beside a table of colours, a JPEG of many is one in which they run into each other.
+        clean = [one for one in rgb if not (table and is_lossy(one.path.name))]
+        if any(len(one.colours or ()) > 4 * _MANY for one in clean):
             return None
         if rgb or (table and seen <= table):
             return "colour", f"{len(seen)} colours", False
@@ -233,15 +256,23 @@ def _decide(
 
 def _are_ids(peeks: Sequence[Peek]) -> bool:
     """Whether values number objects: 1..n without gaps, each in one part, n unlike from mask to
-    mask. A few classes that happen to lie so are index masks; hence more than two."""
+    mask. A few classes that happen to lie so are index masks; hence more than two.
+
+    Of 16 bits and more, where class ids are rare, there may be gaps, as hidden or removed objects
+    leave them, if there are more than three; and no classes are numbered beyond 255.
+    """
     filled = [one for one in peeks if one.values != (0,)]
     if not filled or any(one.channels > 1 for one in filled):
         return False
     counts = {sum(value != 0 for value in one.values) for one in filled}
     runs = sum(one.values[-1] == sum(value != 0 for value in one.values) for one in filled)
     most, needed = max(counts), 0.8 * len(filled)
+    same = len(counts) == 1 and len(filled) > 1
     if all(one.wide for one in filled) and most >= 2:
-        return runs >= needed or max(one.values[-1] for one in filled) > 255
-    if most <= 2 or runs < needed or (len(counts) == 1 and len(filled) > 1):
+        if max(one.values[-1] for one in filled) > 255:
+            return True
+        if runs < needed and (most <= 3 or same):
+            return False
+    elif most <= 2 or runs < needed or same:
         return False
     return sum(map(_single_parts, filled)) >= needed

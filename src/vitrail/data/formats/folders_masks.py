@@ -35,6 +35,18 @@ def mask_size(path: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def is_wide(path: Path) -> bool:
+    """Whether a picture stores more than 8 bits a channel, however small its values are.
+
+    Raises
+    ------
+    ImageError
+        it is not an image, or its header is damaged.
+    """
+    with _opened(path) as picture:
+        return picture.mode.startswith(("I", "F"))
+
+
 def read_index_png(path: Path) -> np.ndarray:
     """Pixel values of a grey or palette picture, ``(H, W)`` uint8 or uint16; a palette's indices.
 

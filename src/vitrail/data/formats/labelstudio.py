@@ -4,7 +4,8 @@ Format: https://labelstud.io/guide/task_format and https://labelstud.io/guide/ex
 https://labelstud.io/tags/ . Polygons, ellipses, brush strokes, bitmasks and turned rectangles are
 areas; upright rectangles are bare boxes, as in Label Studio's own export to COCO. Coordinates are
 percent of the image as stored, whichever way it was turned on the screen. Points and vectors are no
-areas, and are reported. Predictions are passed over.
+areas, and are reported. Predictions are passed over. What was chosen or written about a region is
+an attribute; the choice ``iscrowd`` with the value ``true`` makes it a crowd.
 
 Of several annotations of a task one counts, the latest by default; skipped ones do not count, and
 tasks without any are left out. Images are never downloaded: uploads, local files and URLs are
@@ -203,7 +204,7 @@ FORMAT = Format(
     recognise=recognise,
     open=open_labelstudio,
     options=LabelStudioOptions,
-    capacity=Capacity(instances=True, boxes=True),
+    capacity=Capacity(instances=True, boxes=True, crowds=True),
     write=write,
     write_options=LabelStudioWriteOptions,
     kind="instances",

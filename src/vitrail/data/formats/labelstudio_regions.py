@@ -29,6 +29,8 @@ _NO_REGIONS = frozenset(
     {"choices", "textarea", "rating", "taxonomy", "number", "datetime", "pairwise", "ranker"}
 )
 """Types of results that say something of an image or of a region, and are none."""
+CROWD = "iscrowd"
+"""Name of the choice for each region that says whether it is a crowd."""
 _PNG_URL = "data:image/png;base64,"
 
 
@@ -42,6 +44,7 @@ class Region:
     """polygon, rectangle, ellipse, brush or bitmask."""
     values: np.ndarray | bytes | str
     attributes: Mapping[str, object]
+    crowd: bool = False
 
     def shape(self, size: tuple[int, int], where: str, boxes: bool, opacity: int) -> Shape:
         """In px of the image.
@@ -77,7 +80,15 @@ class Region:
                 box = (x, y, x2, y2)
             else:
                 outline = rectangle(x, y, first, second, turn, about_corner=True)
-        return Shape(self.label, self.id, outline, area, box, attributes=self.attributes)
+        return Shape(
+            self.label,
+            self.id,
+            outline,
+            area,
+            box,
+            crowd=self.crowd,
+            attributes=self.attributes,
+        )
 
 
 def _brush(data: bytes, where: str, opacity: int, size: tuple[int, int]) -> Masks:
@@ -162,11 +173,14 @@ def _read(
             yield Fault("unlabelled-region", "warning", id, "a region without a label", "a label")
     else:
         attributes = dict(about)
+        crowd = attributes.get(CROWD) == ["true"]
+        if crowd:
+            del attributes[CROWD]
         if turned := number(result.get("image_rotation")):
             attributes["image_rotation"] = turned
         for name in dict.fromkeys(names):
             own = id if name == names[0] else f"{id}:{name}"
-            yield Region(name, own, *geometry, attributes)
+            yield Region(name, own, *geometry, attributes, crowd)
 
 
 def _geometry(

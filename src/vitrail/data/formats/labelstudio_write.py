@@ -14,6 +14,7 @@ from pydantic import Field
 
 from vitrail.atomic import make_folder, output_error
 from vitrail.data.formats.base import Options, Splits
+from vitrail.data.formats.labelstudio_regions import CROWD
 from vitrail.data.formats.labelstudio_rle import encode
 from vitrail.data.formats.outlines import (
     drawable,
@@ -48,7 +49,8 @@ class LabelStudioWriteOptions(Options):
 def write(splits: Splits, folder: Path, options: LabelStudioWriteOptions) -> None:
     """Fill an empty folder: ``tasks.json``, ``config.xml`` and ``images/SPLIT``.
 
-    Images are named as local files of Label Studio, served from that folder.
+    Images are named as local files of Label Studio, served from that folder. A crowd is a region
+    with the choice ``iscrowd``, which the configuration has where there are crowds.
 
     Raises
     ------
@@ -59,9 +61,8 @@ def write(splits: Splits, folder: Path, options: LabelStudioWriteOptions) -> Non
         something cannot be written.
     """
     space, sources = object_splits(splits)
-    write_text(folder / "config.xml", _config(space))
     path = folder / "tasks.json"
-    count = 0
+    count, crowds = 0, False
     try:
         with path.open("x", encoding="ascii", newline="\n") as file:
             file.write("[")
@@ -70,15 +71,17 @@ def write(splits: Splits, folder: Path, options: LabelStudioWriteOptions) -> Non
                 for sample in samples(source):
                     image = place_image(sample, base).relative_to(folder)
                     count += 1
+                    crowds |= any(one.crowd for one in sample.instances or ())
                     file.write(",\n" if count > 1 else "\n")
                     task = _task(sample, image, split, count, space.classes, options.masks)
                     file.write(json.dumps(task, separators=(",", ":")))
             file.write("\n]\n")
     except OSError as error:
         raise output_error(path, error) from None
+    write_text(folder / "config.xml", _config(space, crowds))
 
 
-def _config(space: LabelSpace) -> str:
+def _config(space: LabelSpace, crowds: bool) -> str:
     lines = ["<View>", '  <Image name="image" value="$image"/>']
     for name, tag in _TAGS:
         lines.append(f'  <{tag} name="{name}" toName="image">')
@@ -88,6 +91,9 @@ def _config(space: LabelSpace) -> str:
                 colour = ' background="#{:02x}{:02x}{:02x}"'.format(*space.colours[number])
             lines.append(f"    <Label value={quoted(label)}{colour}/>")
         lines.append(f"  </{tag}>")
+    if crowds:
+        lines.append(f'  <Choices name="{CROWD}" toName="image" perRegion="true">')
+        lines += ['    <Choice value="true"/>', "  </Choices>"]
     return "\n".join([*lines, "</View>", ""])
 
 
@@ -103,7 +109,12 @@ def _task(
             while id in used:
                 id += "_"
             used.add(id)
-            results.append(_result(sample, id, name, value, classes[instance.class_id]))
+            result = _result(sample, id, name, value, classes[instance.class_id])
+            results.append(result)
+            if instance.crowd:
+                # Choices of a region repeat its id and its geometry in Label Studio's exports.
+                said = {"type": "choices", "from_name": CROWD}
+                results.append(result | said | {"value": {**value, "choices": ["true"]}})
     annotation = {"id": number, "completed_by": 1, "was_cancelled": False, "result": results}
     data = {"image": f"/data/local-files/?d={place}", "split": split}
     return {"id": number, "data": data, "annotations": [annotation], "predictions": []}

@@ -67,6 +67,11 @@ class SbdSource:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def mask_paths(self, index: int) -> list[Path]:
+        """The ``.mat`` files of a sample, that of the classes first."""
+        folders = ("cls", "inst") if self._objects else ("cls",)
+        return [self._home / folder / f"{self.ids[index]}.mat" for folder in folders]
+
     def __getitem__(self, index: int) -> Sample:
         """One sample.
 

@@ -18,6 +18,7 @@ import numpy as np
 from vitrail.codecs.limits import Limits, damaged
 from vitrail.codecs.pillow import open_pillow
 from vitrail.data.formats.voc_lists import read_lines
+from vitrail.data.formats.writing import odd_blanks, rename_advice
 from vitrail.data.sample import LabelSpace
 from vitrail.errors import DataError, ImageError, VitrailError
 
@@ -141,11 +142,16 @@ def format_labelmap(space: LabelSpace, colours: Sequence[Colour], *, void: bool)
     background = "" if space.background is None else space.classes[space.background]
     lines = ["# label:color_rgb:parts:actions", f"# background: {background}".rstrip()]
     for name, (red, green, blue) in zip(space.classes, colours, strict=True):
-        odd = name != name.strip() or not name or name.startswith("#")
-        if odd or re.search(r"[:\r\n]", name):
+        if fault := odd_blanks(name):
             raise DataError(
-                f"the class {name!r} cannot stand in labelmap.txt, whose fields are divided by "
-                "colons; rename it"
+                f"the class name {name!r} {fault}, which labelmap.txt does not keep; "
+                f"{rename_advice(name)}"
+            )
+        if ":" in name or name.startswith("#"):
+            raise DataError(
+                f"the class name {name!r} cannot stand in labelmap.txt, whose fields are divided "
+                f"by colons and whose remarks begin with #; rename the class "
+                f"(--rename '{name}=OTHER')"
             )
         lines.append(f"{name}:{red},{green},{blue}::")
     free = [name for name in _VOIDS[::-1] if name not in space.classes]

@@ -89,10 +89,34 @@ def check_names(names: Sequence[str], forbidden: Sequence[str] = ()) -> None:
         a name is empty, begins or ends with a space, has a line break, or means something else.
     """
     for name in names:
-        if not name or name != name.strip() or len(name.splitlines()) > 1 or name in forbidden:
+        if fault := odd_blanks(name):
             raise DataError(
-                f"the class name {name!r} cannot be written in this format; rename the class"
+                f"the class name {name!r} {fault}, which this format does not keep; "
+                f"{rename_advice(name)}"
             )
+        if name in forbidden:
+            raise DataError(
+                f"the class name {name!r} means something else in this format; rename the class "
+                f"(--rename '{name}=OTHER')"
+            )
+
+
+def odd_blanks(name: str) -> str:
+    """What is wrong with a class name's blanks for a text file with a name a line; "" if nothing.
+
+    Most formats of text strip what they read, so that such a name would come back as another.
+    """
+    if not name.strip():
+        return "is empty or blank"
+    if len(name.splitlines()) > 1:
+        return "has a line break"
+    return "" if name == name.strip() else "begins or ends with a blank"
+
+
+def rename_advice(name: str) -> str:
+    """How to give a class of such a name a better one."""
+    better = " ".join(name.split())
+    return f"rename the class (--rename '{better}={better}')" if better else "name the class"
 
 
 class Groups:

@@ -4,20 +4,23 @@ Format: https://docs.ultralytics.com/datasets/segment/ . ``data.yaml`` names the
 each split, a folder of images (searched with its sub-folders), a list of folders, or a text file
 of image paths. The labels of ``.../images/x.jpg`` are in ``.../labels/x.txt``: the last ``images``
 in the path counts. Each line is ``class x1 y1 x2 y2 ...``, an outline in fractions of width and
-height, or ``class x y width height``, a bare box about its middle. Images that EXIF turns are
-measured upright. An image without a label file shows none of the classes.
+height, or ``class x y width height``, a bare box about its middle. Both in one set are read line by
+line, with a warning: Ultralytics would take the boxes for outlines, or leave all outlines away.
+Images that EXIF turns are measured upright. An image without a label file shows none of the
+classes.
 
 Without ``data.yaml``, folders of images beside folders of labels are read, by split or not, with
 class names from ``classes.txt`` or ``obj.names``, a name a line.
 
 Written, an object is one line: parts and holes are joined by seams without width
-(:func:`vitrail.data.formats.outlines.bridge`), so that the line encloses exactly its pixels. What
-is lost are crowds, which are left out, and everything else that was said of an object.
+(:func:`vitrail.data.formats.outlines.bridge`), so that the line encloses exactly its pixels. A
+bare box becomes an outline of four points, unless the set has nothing but boxes. What is lost are
+crowds, which are left out, and everything else that was said of an object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,12 +28,13 @@ import numpy as np
 from pydantic import Field
 
 from vitrail.data.formats.base import Capacity, Dataset, Format, Options, Problems
-from vitrail.data.formats.files import IMAGE_SUFFIXES, header_size, read_text
+from vitrail.data.formats.files import header_size, read_text
 from vitrail.data.formats.image_index import sample_ids, walk
 from vitrail.data.formats.outlines import from_fractions
 from vitrail.data.formats.shapes import shown, whole
 from vitrail.data.formats.yolo_config import Config, find_config, read_config
-from vitrail.data.formats.yolo_write import box_corners, label_path, write
+from vitrail.data.formats.yolo_images import Listing, list_images
+from vitrail.data.formats.yolo_write import YoloWriteOptions, box_corners, label_path, write
 from vitrail.data.problem import Problem
 from vitrail.data.sample import Instance, LabelSpace, Sample
 from vitrail.errors import DataError, ImageError
@@ -174,15 +178,14 @@ def open_yolo(root: Path, options: YoloOptions) -> Dataset:
 def _open_split(config: Config, split: str, problems: list[Problem]) -> YoloSource:
     """List the images of a split and look through their labels for faults."""
     found = Problems(split)
-    images, names, labels_of = _list_images(config, split, found)
+    images, names, labels_of = list_images(config, split, found)
     by_id = dict(sorted(zip(sample_ids(names), images, strict=True)))
     ids, images = list(by_id), list(by_id.values())
-    listing = _Listing()
+    listing = Listing()
     labels = [path if path in listing else None for path in map(label_path, images)]
     space = LabelSpace(config.names)
     source = YoloSource(images, labels, ids, space, config.keypoint_values)
-    for path in labels:
-        _report(source, path, found)
+    _report_mixture({p: _report(source, p, found) for p in labels if p is not None}, found)
     lacking = [image for image, path in zip(images, labels, strict=True) if path is None]
     if lacking:
         found.found.append(
@@ -213,84 +216,36 @@ def _open_split(config: Config, split: str, problems: list[Problem]) -> YoloSour
     return source
 
 
-def _report(source: YoloSource, path: Path | None, found: Problems) -> None:
+def _report(source: YoloSource, path: Path, found: Problems) -> tuple[int, int]:
+    """Report the faults of a label file; how many boxes and how many outlines it has."""
+    boxes = outlines = 0
     try:
         for number, _, values, (code, value, expected) in source.lines(path):
             if values is None:
                 found.error(code, path, f"line {number}", value, expected, "mend or remove it")
+            elif len(values) == 4:
+                boxes += 1
+            else:
+                outlines += 1
     except DataError as error:
         # Only this file is lost; reading the sample says so again.
         found.error("malformed-file", path, "", str(error), "a UTF-8 text file of labels")
+    return boxes, outlines
 
 
-def _list_images(
-    config: Config, split: str, found: Problems
-) -> tuple[list[Path], list[str], list[tuple[Path, Path]]]:
-    """Images of a split, their names for ids, and its folders of images, each with its labels."""
-    pairs: list[tuple[str, Path]] = []
-    folders: list[tuple[Path, Path]] = []
-    for entry in config.splits[split]:
-        if entry.is_dir():
-            pairs += [(name, entry / name) for name in walk(entry, IMAGE_SUFFIXES)]
-            folder = label_path(entry / "x").parent
-            if folder != entry and folder.is_dir():
-                folders.append((entry, folder))
-        else:
-            pairs += _listed(entry, config.root, found)
-    pairs.sort(key=lambda pair: (pair[0], str(pair[1])))
-    unique = dict(zip((path for _, path in pairs), (name for name, _ in pairs), strict=True))
-    images, names = list(unique), list(unique.values())
-    if len(set(names)) < len(names):
-        # The same name below two folders of one split: tell them apart by the folder.
-        names = [_below(path, config.root) for path in images]
-    return images, names, folders
-
-
-def _listed(path: Path, root: Path, found: Problems) -> Iterator[tuple[str, Path]]:
-    """Images of a text file; paths that begin with ./ are relative to it, others to the set."""
-    listing = _Listing()
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        name = line.strip().replace("\\", "/")
-        if not name:
-            continue
-        candidates = [path.parent / name, root / name]
-        image = next((one for one in candidates if one in listing), None)
-        if image is None:
-            found.error(
-                "missing-image",
-                path,
-                f"line {number}",
-                f"{shown(name)} does not exist",
-                f"an image below {root}",
-                "correct the list, or copy the image",
-            )
-        elif image.suffix.lower() in IMAGE_SUFFIXES:
-            below = _below(image, root)
-            yield below.rpartition("images/")[2], image
-
-
-def _below(path: Path, root: Path) -> str:
-    try:
-        return path.relative_to(root).as_posix()
-    except ValueError:
-        return path.as_posix().lstrip("/")
-
-
-class _Listing:
-    """Which files exist, by one look into each folder."""
-
-    def __init__(self) -> None:
-        self._names: dict[Path, frozenset[str]] = {}
-
-    def __contains__(self, path: Path) -> bool:
-        names = self._names.get(path.parent)
-        if names is None:
-            try:
-                names = frozenset(entry.name for entry in path.parent.iterdir())
-            except (OSError, ValueError):
-                names = frozenset()
-            self._names[path.parent] = names
-        return path.name in names
+def _report_mixture(files: Mapping[Path, tuple[int, int]], found: Problems) -> None:
+    """Tell of boxes beside outlines, once a split: Ultralytics reads the lines in another way."""
+    boxes, outlines = (sum(counts[place] for counts in files.values()) for place in (0, 1))
+    if boxes and outlines:
+        found.warning(
+            "boxes-among-outlines",
+            next(path for path, counts in files.items() if counts[0]),
+            "",
+            f"{boxes:,} bare boxes among {outlines:,} outlines, the first in this file",
+            "lines of one kind; Ultralytics takes such boxes for outlines of two points, and "
+            "leaves out all outlines of a set where a file has nothing but boxes",
+            "make outlines of four points of them: vitrail data convert --to yolo --allow-lossy",
+        )
 
 
 FORMAT = Format(
@@ -299,7 +254,8 @@ FORMAT = Format(
     recognise=recognise,
     open=open_yolo,
     options=YoloOptions,
-    capacity=Capacity(instances=True, boxes=True),
+    capacity=Capacity(instances=True),
     write=write,
+    write_options=YoloWriteOptions,
     kind="instances",
 )
