@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vitrail.train.config import Recipe
-    from vitrail.train.loop import Outcome
+    from vitrail.training.loop import Training
 
 
 def train(
@@ -20,21 +19,87 @@ def train(
         typer.Argument(metavar="KEY=VALUE...", help="Changes to it, such as train.epochs=5."),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for checkpoints and history.")
+        Path, typer.Option("--out", "-o", help="Folder for checkpoints, curves and pictures.")
     ] = Path("runs"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on where an earlier run stopped; begin if there is none."
+        ),
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look whether everything fits; train nothing.")
+    ] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only look for a good learning rate.")
+    ] = False,
 ) -> None:
-    """Train a network; leaves NAME.safetensors (best), last.safetensors and history.csv."""
-    from vitrail.train.config import read_recipe
+    """Train a network.
 
+    Leaves in OUT/NAME: NAME.safetensors (the best epoch), last.safetensors, history.csv,
+    report.html, a picture of each epoch, and state.safetensors, from which --resume goes on.
+    With several GPUs or machines: torchrun --nproc-per-node 4 -m vitrail train RECIPE.
+    """
+    from vitrail.errors import ParameterError
+    from vitrail.training.config import read_recipe
+
+    if sum((resume, check, find_lr, overwrite)) > 1:
+        raise ParameterError("--resume, --overwrite, --check and --find-lr exclude each other")
     settings = overrides or []
     plan = read_recipe(recipe, settings)
+    folder = out / plan.name
+    if check or find_lr:
+        from vitrail.training.loop import Training
+
+        training = Training(plan, folder, dry=True)
+        if check:
+            found = training.preflight()
+            print(found.text)
+            found.refuse()
+        else:
+            _show_rates(training, out / f"{plan.name}-lr.png")
+        return
+    from vitrail.training.loop import train as run
+    from vitrail.training.watching import watchers
+
     command = shlex.join(["vitrail", "train", _portable(recipe), *map(_portable_setting, settings)])
-    outcome = _run(plan, out / plan.name, command, overwrite)
+    outcome = run(
+        plan,
+        folder,
+        callbacks=watchers(plan),
+        command=command,
+        overwrite=overwrite,
+        resume=resume,
+        say=print,
+    )
     best = outcome.best
-    print(f"best: epoch {best.number}, mean IoU {best.mean_iou:.4f} -> {outcome.checkpoint}")
+    print(
+        f"{outcome.reason}; best by {plan.train.monitor}: epoch {best.number}, "
+        f"mean IoU {best.mean_iou:.4f} -> {outcome.checkpoint}"
+    )
+
+
+def _show_rates(training: Training, path: Path) -> None:
+    """Say which learning rate to take, and draw the curve that says so."""
+    from rich.progress import Progress
+
+    from vitrail.atomic import make_folder
+    from vitrail.result.write import write_picture
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("trying rates")
+        curve = training.find_rate(
+            say=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    make_folder(path.parent)
+    write_picture(path, curve.plot())
+    print(
+        f"train.lr={curve.suggestion:.1e} (the loss falls fastest at {curve.steepest:.1e}; a tenth "
+        f"of the rate with the least loss is {curve.minimum_tenth:.1e}) -> {path}"
+    )
 
 
 def _portable(path: Path) -> str:
@@ -45,45 +110,3 @@ def _portable(path: Path) -> str:
 def _portable_setting(setting: str) -> str:
     key, _, value = setting.partition("=")
     return f"{key}={_portable(Path(value))}" if Path(value).is_absolute() else setting
-
-
-def _run(plan: Recipe, out: Path, command: str, overwrite: bool) -> Outcome:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    from vitrail.train.loop import Epoch
-    from vitrail.train.loop import train as run
-
-    console = Console()
-    columns = (
-        TextColumn("epoch {task.fields[epoch]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", epoch=1, loss=float("nan"))
-
-        def on_step(epoch: int, step: int, steps: int, loss: float) -> None:
-            progress.update(task, completed=step, total=steps, epoch=epoch, loss=loss)
-
-        def on_epoch(epoch: Epoch) -> None:
-            classes = zip(plan.data.classes, epoch.class_iou, strict=True)
-            console.print(
-                f"epoch {epoch.number}/{plan.train.epochs}  {epoch.image_size} px  "
-                f"loss {epoch.loss:.4f}  mean IoU {epoch.mean_iou:.4f}  "
-                + "  ".join(f"{name} {iou:.3f}" for name, iou in classes)
-                + f"  {epoch.images_per_second:.1f} images/s",
-                highlight=False,
-            )
-
-        return run(
-            plan, out, on_step=on_step, on_epoch=on_epoch, command=command, overwrite=overwrite
-        )

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from vitrail.classical import METHODS
 from vitrail.errors import (
@@ -24,9 +24,14 @@ from vitrail.result import Result
 from vitrail.weights.card import Card
 from vitrail.weights.catalog import ALIASES, catalog, find
 
+if TYPE_CHECKING:
+    import numpy as np
+
 OnError: TypeAlias = Callable[[str, VitrailError], None]
 """Called with an image's name and what was wrong with it."""
 
+OnLogits: TypeAlias = "Callable[[Image, np.ndarray], None]"
+"""Called with an image and its logits, ``(classes, h, w)`` float32 at the size the network saw."""
 
 _NO_MEMORY = "there is not enough memory for this image; make it smaller"
 
@@ -87,6 +92,7 @@ class Segmenter:
         *,
         batch_size: int = 1,
         on_error: OnError | None = None,
+        on_logits: OnLogits | None = None,
     ) -> Iterator[Result]:
         """Segment many images, one result each, in order, holding ``batch_size`` at a time.
 
@@ -99,6 +105,9 @@ class Segmenter:
         on_error:
             Called for an image that cannot be read or segmented, which is then left out; without
             it, the first such image raises.
+        on_logits:
+            Called by a network with what an image's result is decoded from, before the result;
+            classical methods have none.
 
         Raises
         ------
@@ -108,10 +117,14 @@ class Segmenter:
         """
         if batch_size < 1:
             raise ParameterError(f"batch_size={batch_size}: expected at least 1")
-        return self._predict(_expand(sources, on_error), batch_size, on_error)
+        return self._predict(_expand(sources, on_error), batch_size, on_error, on_logits)
 
     def _predict(
-        self, sources: Iterable[ImageSource], size: int, on_error: OnError | None
+        self,
+        sources: Iterable[ImageSource],
+        size: int,
+        on_error: OnError | None,
+        on_logits: OnLogits | None,
     ) -> Iterator[Result]:
         pending = iter(sources)
         while chunk := list(itertools.islice(pending, size)):
@@ -123,14 +136,16 @@ class Segmenter:
                     _report(source, error, on_error)
                 except MemoryError:
                     _report(source, ImageError(_NO_MEMORY), on_error)
-            yield from self._segment(images, on_error)
+            yield from self._segment(images, on_error, on_logits)
 
-    def _segment(self, images: Sequence[Image], on_error: OnError | None) -> Iterator[Result]:
+    def _segment(
+        self, images: Sequence[Image], on_error: OnError | None, on_logits: OnLogits | None
+    ) -> Iterator[Result]:
         from vitrail.predict.network import Network
 
         if isinstance(self.engine, Network):
             if images:
-                yield from self.engine.batch(images)
+                yield from self.engine.batch(images, on_logits)
             return
         for image in images:
             try:

@@ -1,0 +1,235 @@
+"""An evaluation in words, as JSON and as files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrail.atomic import make_folder
+from vitrail.digest import digests
+from vitrail.errors import SourceError
+from vitrail.evaluate.instances import InstanceScores
+from vitrail.evaluate.pictures import confusion_picture, curves_picture
+from vitrail.evaluate.protocols import explain
+from vitrail.evaluate.run import Evaluation
+from vitrail.evaluate.semantic import BOUNDARY_TOLERANCE, SemanticScores
+from vitrail.predict.segmenter import Segmenter
+from vitrail.result.write import write_bytes, write_picture
+from vitrail.weights.catalog import find
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was evaluated on what."""
+
+    model: str
+    sha256: str | None
+    """Of the file of weights; None for a classical method."""
+    device: str
+    precision: str
+    data: str
+    format: str
+    split: str
+
+
+def describe(
+    segmenter: Segmenter,
+    model: str,
+    weights: Path | None,
+    data: Path,
+    format: str,
+    split: str,
+) -> Subject:
+    """The facts of a run; reads the file of weights once for its checksum.
+
+    Parameters
+    ----------
+    model, weights : as they were given to ``vitrail.load``
+    """
+    entry = find(model)
+    file = weights or (entry.path if entry else Path(model))
+    engine: Any = segmenter.engine
+    network = segmenter.card is not None
+    try:
+        digest = digests(file)["sha256"] if network else None
+    except OSError as error:
+        raise SourceError(f"{file}: cannot be read ({error.strerror})") from None
+    return Subject(
+        segmenter.card.name if segmenter.card else model,
+        digest,
+        str(engine.device) if network else "cpu",
+        str(engine.precision) if network else "the method's own",
+        str(data),
+        format,
+        split,
+    )
+
+
+def protocol(evaluation: Evaluation, subject: Subject) -> str:
+    """How the numbers came about, in one paragraph."""
+    scores, settings = evaluation.scores, evaluation.settings
+    digest = f" (sha256 {subject.sha256[:12]})" if subject.sha256 else ""
+    who = (
+        f"{subject.model}{digest} on {subject.device}, {subject.precision}; {subject.data},"
+        f" split {subject.split}, {_many(evaluation.images, 'image')}"
+    )
+    if evaluation.failures:
+        who += f" ({len(evaluation.failures)} left out: they could not be read or segmented)"
+    if isinstance(scores, InstanceScores):
+        masks = "masks and boxes"
+        if scores.unmasked:
+            verb = "has" if scores.unmasked == 1 else "have"
+            masks = f"boxes only: {_many(scores.unmasked, 'object')} {verb} no mask"
+        how = (
+            f"COCO's protocol: {masks}; {_many(scores.objects, 'object')}; AP over IoU 0.50 to"
+            " 0.95, at most 100 detections of a class in an image, crowds neither right nor wrong,"
+            " classes without objects left out of the means; at original image size"
+        )
+        return f"Protocol: {how}. {who}.{_renamed(scores)}"
+    counts, ground = scores.counts, scores.matching.background
+    void = f"{counts.void / max(1, counts.pixels):.2%} void pixels left out"
+    if counts.skipped:
+        void += (
+            f", and {counts.skipped / counts.pixels:.2%} that the model was told to leave out or"
+            " gave no answer for"
+        )
+    means = f"all {len(scores.matching.classes)} classes"
+    if ground is not None:
+        means += f", the background ({scores.matching.classes[ground]!r}) included"
+    intervals = (
+        f"intervals: 95 % percentile bootstrap over images, {settings.draws} draws, seed"
+        f" {settings.seed}"
+        if settings.draws
+        else "no intervals"
+    )
+    how = (
+        f"pixels pooled over all images at original size; {void}; means over {means}; a class in"
+        f" neither truth nor prediction has no score and no part in the means; {intervals}"
+    )
+    if settings.boundary:
+        how += (
+            "; boundary IoU of bands 2 % of the diagonal wide, pooled; boundary F within"
+            f" {BOUNDARY_TOLERANCE:.1%} of the diagonal, mean over images"
+        )
+    return f"Protocol: {how}. {who}.{_renamed(scores)}"
+
+
+def to_json(evaluation: Evaluation, subject: Subject) -> dict[str, Any]:
+    """Everything, for other programs; a number that is not defined is None."""
+    scores = evaluation.scores
+    match = scores.matching
+    content: dict[str, Any] = {
+        **asdict(subject),
+        "kind": "instances" if isinstance(scores, InstanceScores) else "semantic",
+        "protocol": protocol(evaluation, subject),
+        "images": evaluation.images,
+        "failures": [{"image": name, "error": text} for name, text in evaluation.failures],
+        "classes": list(match.classes),
+        "matched": [dict(zip(("data", "model", "as"), row, strict=True)) for row in match.pairs],
+    }
+    if isinstance(scores, InstanceScores):
+        content |= {
+            "objects": scores.objects,
+            "scores": scores.totals(),
+            "ap_per_class": _by_name(match.classes, scores.by_class()),
+        }
+        return _plain(content)
+    by_class, intervals = scores.by_class(), scores.class_intervals()
+    truth = scores.matrix().counts.sum(axis=1)
+    content |= {
+        "background": None if match.background is None else match.classes[match.background],
+        "pixels": scores.counts.pixels,
+        "void_pixels": scores.counts.void,
+        "bootstrap": {"draws": evaluation.settings.draws, "seed": evaluation.settings.seed},
+        "scores": scores.totals(),
+        "intervals": scores.total_intervals(),
+        "per_class": {
+            name: {"pixels": truth[c]}
+            | {score: values[c] for score, values in by_class.items()}
+            | {f"{score}_interval": values[c] for score, values in intervals.items()}
+            for c, name in enumerate(match.classes)
+        },
+        "confusion": scores.matrix().counts,
+        "worst": [{"image": id, "mean_iou": score} for id, score in scores.worst.found],
+    }
+    if evaluation.settings.explain:
+        told = explain(scores)
+        content["explain"] = {
+            "protocols": [
+                asdict(one) | {"difference": told.difference(one)} for one in told.protocols
+            ],
+            "left_out": [{"name": name, "why": why} for name, why in told.left_out],
+        }
+    return _plain(content)
+
+
+def write_files(evaluation: Evaluation, content: Mapping[str, Any], folder: Path) -> list[Path]:
+    """``metrics.json``, and of label maps ``images.csv``, ``confusion.png``, ``curves.png`` (where
+    probabilities were counted) and ``worst.jpg``. Returns what was written.
+
+    Raises
+    ------
+    OutputError
+        a file cannot be written.
+    """
+    make_folder(folder)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    files = [write_bytes(folder / "metrics.json", text.encode())]
+    scores = evaluation.scores
+    if not isinstance(scores, SemanticScores):
+        return files
+    names, matrix = scores.matching.classes, scores.matrix()
+    files.append(scores.image_table().to_csv(folder / "images.csv"))
+    pictures: dict[str, np.ndarray | None] = {
+        "confusion.png": confusion_picture(names, matrix.counts)
+    }
+    if scores.curves is not None and scores.scored:
+        chosen = np.stack((matrix.recall(), matrix.precision()), axis=1)
+        pictures["curves.png"] = curves_picture(names, scores.curves, chosen)
+    pictures["worst.jpg"] = scores.worst.sheet()
+    for name, picture in pictures.items():
+        if picture is not None:
+            files.append(write_picture(folder / name, picture))
+    return files
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _renamed(scores: SemanticScores | InstanceScores) -> str:
+    """Which classes were paired otherwise than by name."""
+    told = [
+        f"{data or 'nothing'} (data) and {model or 'nothing'} (model) as {name}"
+        for data, model, name in scores.matching.pairs
+    ]
+    return f" Classes: {'; '.join(told)}." if told else ""
+
+
+def _by_name(
+    names: tuple[str, ...], columns: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    return {
+        name: {kind: column[c] for kind, column in columns.items()} for c, name in enumerate(names)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Only what JSON knows: arrays to lists, NaN and infinity to None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
