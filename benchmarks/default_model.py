@@ -23,7 +23,7 @@ import vitrail
 from vitrail.data.formats.index_masks import IndexMasks
 from vitrail.data.sample import LabelSpace
 from vitrail.metrics import ConfusionMatrix
-from vitrail.train.config import read_recipe
+from vitrail.training.config import read_recipe
 from vitrail.weights.catalog import DEFAULT_MODEL
 
 TARGETS = {"mean": 0.85, "animal": 0.83, "person": 0.75}

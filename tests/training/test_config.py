@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vitrail.errors import ConfigError
-from vitrail.train.config import read_recipe
+from vitrail.training.config import read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

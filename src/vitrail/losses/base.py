@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from vitrail.errors import ConfigError
+from vitrail.losses.processes import over_processes
 from vitrail.losses.targets import Planes, SemanticTargets, read_planes
 
 
@@ -86,9 +87,10 @@ class Loss(BaseModel):
         """Mean over labelled pixels of ``(B, 1 or C, H, W)``, by the weight of their class."""
         loss = loss * planes.labelled
         if self.weights is None:
-            return loss.sum() / planes.labelled.sum().clamp(min=1)
+            pixels = over_processes(planes.labelled.sum())
+            return over_processes(loss.sum()) / pixels.clamp(min=1)
         weight = self.pixel_weight(planes)
-        return _divide((loss * weight).sum(), weight.sum())
+        return weighted_mean((loss * weight).sum(), weight.sum())
 
     def pixel_weight(self, planes: Planes) -> Tensor:
         """Class weight of each labelled pixel, ``(B, 1 or C, H, W)``; 0 where not labelled."""
@@ -102,17 +104,25 @@ class Loss(BaseModel):
         weight = planes.known.expand_as(loss)
         if self.weights is not None:
             weight = weight * planes.logits.new_tensor(self.weights)[None, :, None, None]
-        return _divide((loss * weight).sum(), weight.sum())
+        return weighted_mean((loss * weight).sum(), weight.sum())
 
     def class_mean(self, planes: Planes, loss: Tensor, takes_part: Tensor) -> Tensor:
         """Mean over classes, or images and classes, of ``(..., C)``, by class weight.
 
         ``takes_part``: ``(..., C)`` bool.
         """
-        if self.weights is None:
-            return (loss * takes_part).sum() / takes_part.sum().clamp(min=1)
-        weight = takes_part * planes.logits.new_tensor(self.weights)
-        return _divide((loss * weight).sum(), weight.sum())
+        weight = takes_part
+        if self.weights is not None:
+            weight = takes_part * planes.logits.new_tensor(self.weights)
+        total, parts = (loss * weight).sum(), weight.sum()
+        if loss.ndim > 1:  # of images; classes alone are those of all processes already
+            return weighted_mean(total, parts)
+        return _divide(total, parts)
+
+
+def weighted_mean(total: Tensor, weight: Tensor) -> Tensor:
+    """``total / weight``, both summed over processes; 0 where nothing weighs anything."""
+    return _divide(over_processes(total), over_processes(weight))
 
 
 def _divide(total: Tensor, weight: Tensor) -> Tensor:

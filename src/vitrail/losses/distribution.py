@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitrail.errors import ConfigError
-from vitrail.losses.base import Loss
+from vitrail.losses.base import Loss, weighted_mean
 from vitrail.losses.targets import Planes
 
 
@@ -83,8 +83,7 @@ class CrossEntropy(Loss):
         even = -(planes.log_p * spread[None, :, None, None]).mean(dim=1, keepdim=True)
         loss = (1 - self.smoothing) * weight * planes.nll
         loss = loss + self.smoothing * planes.labelled * even
-        total = weight.sum()
-        return loss.sum() / torch.where(total > 0, total, torch.ones_like(total))
+        return weighted_mean(loss.sum(), weight.sum())
 
 
 class BalancedCrossEntropy(Loss):
@@ -153,6 +152,7 @@ class Ohem(Loss):
     Kept are the pixels whose label has ``p < threshold``, and at least the hardest ``keep`` of
     the batch's labelled pixels. Shrivastava et al., arXiv:1604.03540; on pixels, Wu et al.,
     "Bridging category-level and instance-level semantic image segmentation", arXiv:1605.06885.
+    Of several processes each keeps the hardest of its own share of the batch.
     """
 
     threshold: float = Field(

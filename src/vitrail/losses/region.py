@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitrail.losses.base import Loss
+from vitrail.losses.processes import alone, over_processes
 from vitrail.losses.targets import Planes
 
 _EPSILON = 1e-7
@@ -32,8 +33,10 @@ class Region(Loss):
     absent: bool = Field(default=False, description="classes without a true pixel take part")
 
     def sum(self, planes: Planes, values: Tensor) -> Tensor:
-        """``(B, C, H, W)`` to ``(C,)``, or ``(B, C)`` with ``per_image``."""
-        return values.sum(dim=(2, 3) if self.per_image else (0, 2, 3))
+        """``(B, C, H, W)`` to ``(C,)``, of all processes, or ``(B, C)`` with ``per_image``."""
+        if self.per_image:
+            return values.sum(dim=(2, 3))
+        return over_processes(values.sum(dim=(0, 2, 3)))
 
     def mean(self, planes: Planes, loss: Tensor) -> Tensor:
         """Mean of ``(C,)`` or ``(B, C)`` over what takes part."""
@@ -189,8 +192,8 @@ class IouBalanced(Loss):
         else:
             value = gain[:, :, None, None].expand_as(y)
             objects = y > 0.5
-        before = (nll * objects).sum()
-        after = (nll * value * objects).sum()
+        before = over_processes((nll * objects).sum())
+        after = over_processes((nll * value * objects).sum())
         scale = torch.where(after > 0, before / after.clamp(min=_EPSILON), 0)
         return torch.where(objects & (after > 0), value * scale, torch.ones_like(value))
 
@@ -200,6 +203,7 @@ class Lovasz(Region):
 
     Berman et al., arXiv:1705.08790: Lovász-softmax over the classes that occur; the hinge for
     binary and multi-label, where each label is scored by itself. Sorting costs ``C N log N``.
+    Of several processes each sorts its own share of the batch, unless ``per_image``.
     """
 
     def value(self, planes: Planes) -> Tensor:
@@ -215,7 +219,11 @@ class Lovasz(Region):
             errors, y = (each.movedim(1, 0).flatten(1) for each in (errors, y))
         errors, order = errors.sort(dim=-1, descending=True)
         slope = _jaccard_slope((y > 0.5).gather(-1, order)).to(errors.dtype)
-        return self.mean(planes, (errors * slope).sum(dim=-1))
+        loss = (errors * slope).sum(dim=-1)
+        if self.per_image:
+            return self.mean(planes, loss)
+        with alone():
+            return self.mean(planes, loss)
 
 
 def _jaccard_slope(truth: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from vitrail.losses import SemanticTargets, semantic_loss
+from vitrail.losses import SemanticTargets, WeightedLoss, build_loss
 
 _STRIP_VALUES = 1 << 22
 """Upsampled logits held at once while decoding (16 MB): memory stays flat in image size."""
@@ -17,7 +17,12 @@ class RawOutput(NamedTuple):
     """What a semantic network returns, in training and in evaluation alike."""
 
     logits: Tensor
-    """``(B, classes, H, W)``, at the input's size, before any softmax."""
+    """``(B, classes, H, W)``, at the input's size, before any softmax; with one channel for two
+    classes, before the sigmoid of the second."""
+
+    def of(self, index: int) -> RawOutput:
+        """What belongs to one image of the batch, as a batch of one."""
+        return RawOutput(*(part[index : index + 1] for part in self))
 
 
 class Frame(NamedTuple):
@@ -34,8 +39,12 @@ class SemanticModel(nn.Module):
 
     classes: int
     """Number of classes, background included."""
+    channels: int
+    """Of the logits: one for each class, or a single one for two classes (sigmoid)."""
     stride: int = 32
     """The input is padded to a multiple of this (px) for full-quality skips."""
+    criterion: WeightedLoss = build_loss("ce + dice")
+    """What :meth:`loss` is made of."""
 
     def forward(self, images: Tensor) -> RawOutput:
         """Images ``(B, C, H, W)``, normalised as the card says, to logits of the same size."""
@@ -43,7 +52,7 @@ class SemanticModel(nn.Module):
 
     def loss(self, raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
         """Named terms that sum to the training loss."""
-        return semantic_loss(raw.logits, targets)
+        return self.criterion(raw.logits, targets)
 
     def decode(self, raw: RawOutput, frames: list[Frame]) -> list[np.ndarray]:
         """Class of each pixel, ``(H, W)`` uint8 (uint16 above 256 classes), at original size."""

@@ -32,7 +32,7 @@ class UNet(SemanticModel):
         self.encoder = encoder
         self.decoder = decoder
         self.head = nn.Conv2d(decoder.out_channels, classes, 3, padding=1)
-        self.classes = classes
+        self.classes = self.channels = classes
         self.stride = encoder.strides[-1]
 
     def forward(self, images: Tensor) -> RawOutput:
@@ -51,7 +51,7 @@ class Pix2PixUNet(SemanticModel):
         self.encoder = encoder
         self.decoder = decoder
         self.head = upsample_twice(decoder.out_channels, classes, bias=True)
-        self.classes = classes
+        self.classes = self.channels = classes
         self.stride = encoder.strides[-1]
 
     def forward(self, images: Tensor) -> RawOutput:

@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vitrail.data.augment import AugmentConfig
-from vitrail.errors import ConfigError, nearest
+from vitrail.errors import ConfigError, VitrailError, nearest
+from vitrail.losses import build_loss
 from vitrail.weights.card import CardName, Licences, Preprocessing
 
 
@@ -17,26 +18,71 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Split(_Section):
-    """Where one part of a data set lies, relative to its root."""
+class Folders(_Section):
+    """Where one part of a set of images and index masks lies, relative to its root."""
 
     images: Path
     masks: Path
 
 
-class DataConfig(_Section):
-    """A labelled data set."""
+class DrawConfig(_Section):
+    """How a data set without parts of its own is divided; the same images on every machine."""
 
-    root: Path = Field(description="folder of the data set")
-    format: Literal["index-masks"] = Field("index-masks", description="how labels are stored")
-    train: Split
-    val: Split
-    classes: tuple[str, ...] = Field(min_length=2, description="names by class id, from 0")
-    background: int | None = Field(0, ge=0, description='id of "none of the others"')
-    ignore: int = Field(255, ge=0, le=65535, description="id of unlabelled pixels")
+    parts: str | None = Field(
+        None, description='"train=0.8,val=0.2", "train=2164,val=449,test=300" or "...=rest"'
+    )
+    folds: int | None = Field(
+        None, ge=2, le=100, description="instead of parts: that many parts of equal size ..."
+    )
+    fold: int = Field(0, ge=0, description="... of which this one (from 0) is val, the rest train")
+    seed: int = Field(0, ge=0, description="another seed, another division")
+    source: str | None = Field(None, description="which split is divided; null: all of them joined")
+    stratify: bool = Field(True, description="each part gets its share of each class's images")
+    group: str | None = Field(
+        None,
+        description="keep images together: prefix, a CSV of id and group, or a regular expression",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DrawConfig:
+        if (self.parts is None) == (self.folds is None):
+            raise ValueError("expected either parts or folds")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold={self.fold}: expected 0 to {self.folds - 1}")
+        return self
+
+
+class DataConfig(_Section):
+    """A labelled data set, of any format that vitrail reads."""
+
+    root: Path = Field(description="folder of the data set, or its annotation file")
+    format: str | None = Field(
+        None, description="see `vitrail data formats`; null: recognised by its layout"
+    )
+    options: dict[str, object] = Field(
+        default_factory=dict, description="what the format can be told, such as classes"
+    )
+    train: Folders | str = Field("train", description="a split's name, or folders of index masks")
+    val: Folders | str = Field("val", description="likewise, for validation")
+    draw: DrawConfig | None = Field(None, description="divide the set first; null: as it is")
+    classes: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="with folders: names by class id, from 0; otherwise: classes to keep, in "
+        "order; null: all",
+    )
+    merge: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="new name: the classes that become one under it"
+    )
+    background: int | None = Field(
+        0, ge=0, description='with folders: id of "none of the others", or null'
+    )
+    ignore: int = Field(
+        255, ge=0, le=65535, description="with folders: id of unlabelled pixels, in no loss"
+    )
     unlabelled: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="file-name prefix: classes that this source did not annotate",
+        description="with folders: file-name prefix: classes that this source did not annotate",
     )
     omission_weight: float = Field(
         0.05,
@@ -47,18 +93,30 @@ class DataConfig(_Section):
     )
     repeat: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(
         default_factory=dict,
-        description="file-name prefix: how many times an epoch shows each of these images",
+        description="prefix of image ids: how many times an epoch shows each of these images",
     )
 
     @model_validator(mode="after")
     def _ids_fit(self) -> DataConfig:
-        count = len(self.classes)
-        if len(set(self.classes)) < count:
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise ValueError("classes holds a name twice")
+        folders = isinstance(self.train, Folders)
+        if folders != isinstance(self.val, Folders):
+            raise ValueError("train and val: expected folders for both, or a split's name for both")
+        if not folders:
+            if self.unlabelled:
+                raise ValueError("unlabelled needs train and val as folders of images and masks")
+            return self
+        if self.classes is None:
+            raise ValueError("classes is missing: folders of masks do not say what their ids mean")
+        count = len(self.classes)
         if self.background is not None and self.background >= count:
             raise ValueError(f"background={self.background} is none of the {count} class ids")
         if self.ignore < count:
             raise ValueError(f"ignore={self.ignore} is the id of {self.classes[self.ignore]!r}")
+        for key in ("format", "draw", "options"):
+            if getattr(self, key):
+                raise ValueError(f"{key}: only for data sets that are opened by name of a split")
         return self
 
 
@@ -81,22 +139,67 @@ class TrainConfig(_Section):
     """How long, how fast, on what."""
 
     epochs: int = Field(ge=1, description="passes over the training set")
-    batch_size: int = Field(16, ge=1, description="images a step")
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        16,
+        description="images a step, over all processes; auto: the most that fits into memory, "
+        "halved when it does not",
+    )
+    accumulate: int = Field(
+        1, ge=1, description="parts that a step's images are computed in, to save memory"
+    )
     image_size: int = Field(ge=16, le=8192, description="side of the training crop, px")
     finish_epochs: int = Field(0, ge=0, description="how many of the last epochs use finish_size")
     finish_size: int = Field(256, ge=16, le=8192, description="side of the crop in those, px")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate (AdamW)")
-    encoder_lr_scale: float = Field(0.5, gt=0, le=1, description="the encoder's share of lr")
+
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd: with Nesterov momentum")
+    lr: float = Field(1e-3, gt=0, allow_inf_nan=False, description="peak learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; the first beta of adamw")
     weight_decay: float = Field(0.01, ge=0, description="decoupled; not on biases and norms")
+    schedule: Literal["one-cycle", "poly", "constant"] = Field(
+        "one-cycle",
+        description="after the warm-up: one-cycle: half a cosine to 0; poly: (1 - done)^power",
+    )
+    poly_power: float = Field(0.9, gt=0, le=10, description="of schedule poly")
     warmup: float = Field(0.1, ge=0, lt=1, description="fraction of steps with a rising rate")
-    grad_clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights, a step")
-    workers: int = Field(2, ge=0, description="loader processes")
+    encoder_lr_scale: float = Field(0.5, gt=0, le=1, description="the encoder's share of lr")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="and of that, each earlier stage's share of the next one's"
+    )
+    freeze_encoder: bool | Annotated[int, Field(ge=0)] = Field(
+        False, description="true: the encoder is not trained; a number: not in the first epochs"
+    )
+    grad_clip: float | None = Field(1.0, gt=0, description="largest gradient norm; null: any")
+    ema_decay: float = Field(
+        0.998, ge=0, lt=1, description="of the averaged weights, a step; 0: no averaging"
+    )
+
+    monitor: str = Field(
+        "mean_iou",
+        description="what decides which epoch is best: mean_iou, iou_CLASS, pixel_accuracy, "
+        "mean_dice, val_loss, loss ...",
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a better one; null: never"
+    )
+    min_delta: float = Field(0.0, ge=0, description="what counts as better")
+
+    workers: int = Field(2, ge=0, le=256, description="loader processes")
     seed: int = Field(0, ge=0)
+    deterministic: bool = Field(
+        False, description="only algorithms that repeat themselves; slower on a GPU"
+    )
     precision: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="auto: the fastest the device does well"
     )
     device: str = Field("auto", description="auto, cpu, or cuda")
+    preflight: bool = Field(True, description="check data, loss and memory before the first step")
+    checkpoint_minutes: float = Field(
+        10, gt=0, description="the state to resume from is written this often, and every epoch"
+    )
+    shown: int = Field(4, ge=0, le=64, description="validation images in each epoch's picture")
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        ("tensorboard",), description="where curves go besides history.csv"
+    )
 
 
 class Recipe(_Section):
@@ -108,10 +211,18 @@ class Recipe(_Section):
     model: ModelConfig
     preprocessing: Preprocessing
     augment: AugmentConfig = Field(default_factory=lambda: AugmentConfig.model_validate({}))
+    loss: str = Field("ce + dice", description="see docs/losses.md: names, parameters, sums")
     train: TrainConfig
-    training_data: str = Field(description="what the card says of the data")
-    licences: Licences
+    training_data: str = Field("not described", description="what the card says of the data")
+    licences: Licences = Field(
+        Licences(code="Apache-2.0", weights="not stated", training_data="not stated")
+    )
     limits: str = ""
+
+    @model_validator(mode="after")
+    def _loss_is_known(self) -> Recipe:
+        build_loss(self.loss)
+        return self
 
 
 def read_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
@@ -136,8 +247,9 @@ def read_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        faults = [_describe(fault) for fault in error.errors(include_url=False)]
-        raise ConfigError(f"{path}: " + "; ".join(faults)) from None
+        raise ConfigError(f"{path}: {_describe(error)}") from None
+    except VitrailError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _apply(content: dict, override: str) -> None:
@@ -156,30 +268,57 @@ def _apply(content: dict, override: str) -> None:
         raise ConfigError(f"override {override!r}: {value!r} is not valid YAML") from None
 
 
-def _describe(fault: object) -> str:
-    assert isinstance(fault, dict)
-    place = [part for part in fault["loc"] if isinstance(part, str)]
-    where = ".".join(place)
-    if fault["type"] == "extra_forbidden":
-        section = _section(place[:-1])
-        return f"unknown key {where!r}; " + nearest(place[-1], section.model_fields)
-    if fault["type"] == "missing":
-        return f"{where} is missing"
-    message = fault["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    if fault["type"] == "value_error":  # it concerns several keys, and names their values itself
-        return f"{where}: {message}"
-    return f"{where}={fault['input']!r}: {message}"
+def _describe(error: ValidationError) -> str:
+    """All faults in one line; the alternatives of a union are told as one fault."""
+    told: dict[str, list[str]] = {}
+    for fault in error.errors(include_url=False):
+        place, section = _place(fault["loc"])
+        where = ".".join(place)
+        if fault["type"] == "extra_forbidden":
+            hint = f"unknown key {where!r}; " + nearest(place[-1], section.model_fields)
+            told.setdefault(hint, [])
+        elif fault["type"] == "missing":
+            told.setdefault(f"{where} is missing", [])
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            message = message[:1].lower() + message[1:]
+            # A fault between several keys names their values itself.
+            value = "" if fault["type"] == "value_error" else f"={fault['input']!r}"
+            if isinstance(fault["input"], dict) and told:
+                continue  # a mapping was meant for the alternative whose keys are told already
+            told.setdefault(f"{where}{value}", []).append(message)
+    return "; ".join(
+        f"{head}: {', or '.join(messages)}" if messages else head for head, messages in told.items()
+    )
 
 
-def _section(path: list[str]) -> type[BaseModel]:
-    """The model class that a dotted path leads to, for naming its keys."""
+def _place(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
+    """The keys of a fault's location, without pydantic's names for the alternatives of a union,
+    and the section that holds the last of them."""
     section: type[BaseModel] = Recipe
-    for key in path:
-        field = section.model_fields.get(key)
-        if field is None:
-            return section
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                section = kind
-    return section
+    inner: type[BaseModel] | None = Recipe
+    keys: list[str] = []
+    alternatives: list[type[BaseModel]] = []
+    for part in location:
+        if not isinstance(part, str):
+            continue
+        if named := [kind for kind in alternatives if kind.__name__ == part]:
+            inner, alternatives = named[0], []
+            continue
+        if inner is None:
+            if _is_key(part):
+                keys.append(part)  # of a mapping
+            continue
+        section = inner
+        keys.append(part)
+        field = section.model_fields.get(part)
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        united = [kind for kind in kinds[1:] if kind is not type(None)]
+        alternatives = models if len(united) > 1 else []
+        inner = models[0] if models and not alternatives else None
+    return keys, section
+
+
+def _is_key(part: str) -> bool:
+    return part not in ("constrained-int", "bool", "str", "int", "float") and "[" not in part

@@ -1,73 +1,48 @@
-"""The training loop: explicit, one screen per step of the way, over accelerate."""
+"""The training loop: explicit, one screen per step of the way, over accelerate.
+
+What a step draws is a function of the recipe's seed, the step's number and the process's rank, and
+what an image of an epoch becomes of seed, epoch and position. So nothing of chance has to be kept,
+and a training that goes on from ``state.safetensors`` ends with the very weights it would have had.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, default_collate
 
-from vitrail.atomic import make_folder, write_atomically
-from vitrail.data.sample import LabelSpace, SampleSource
+from vitrail.atomic import make_folder
+from vitrail.data.sampler import ResumableSampler
 from vitrail.data.transforms import Example
-from vitrail.errors import ConfigError, VitrailError
-from vitrail.losses import SemanticTargets
-from vitrail.metrics import ConfusionMatrix
+from vitrail.errors import ConfigError
 from vitrail.models.base import SemanticModel
-from vitrail.models.registry import build
-from vitrail.predict.device import pick_device, pick_precision
-from vitrail.predict.preprocess import normalise, to_batch
-from vitrail.train.config import Recipe
-from vitrail.train.setup import (
-    crop_sizes,
-    make_loader,
-    open_split,
-    parameter_groups,
-    serial_opencv,
-    start_weights,
-)
-from vitrail.weights.card import Card, Preprocessing, Score
+from vitrail.result.palette import palette
+from vitrail.training.config import Recipe
+from vitrail.training.data import Sources, crop_sizes, make_loader, open_sources, training_set
+from vitrail.training.lr_finder import RateCurve, find_learning_rate
+from vitrail.training.memory import largest_batch, memory_plan
+from vitrail.training.optim import make_optimizer
+from vitrail.training.preflight import Preflight, preflight
+from vitrail.training.processes import any_process
+from vitrail.training.records import Callback, Epoch, Outcome, Run, Step
+from vitrail.training.setup import check_monitor, make_card, make_model, serial_opencv
+from vitrail.training.state import Progress, load_state, save_state
+from vitrail.training.step import Stepper
+from vitrail.training.stopping import StopRequest, best_epoch, out_of_patience
+from vitrail.training.validate import validate
 from vitrail.weights.files import write_checkpoint
 
+STATE = "state.safetensors"
+"""In the output folder: what ``resume`` goes on from."""
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one epoch came to."""
-
-    number: int
-    """From 1."""
-    image_size: int
-    loss: float
-    """Mean training loss, of the raw (not the averaged) weights."""
-    mean_iou: float
-    """Of the averaged weights on the validation split, at original image size."""
-    class_iou: tuple[float, ...]
-    images_per_second: float
-    """Training throughput, loading included."""
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Where a training's results lie."""
-
-    checkpoint: Path
-    best: Epoch
-    history: tuple[Epoch, ...]
-
-
-OnStep = Callable[[int, int, int, float], None]
-"""Called after each step with epoch, step, steps in the epoch, and loss."""
-OnEpoch = Callable[[Epoch], None]
+_TRIED = 8
+"""Images that the preflight trains on, at most."""
 
 
 @serial_opencv()
@@ -75,215 +50,327 @@ def train(
     recipe: Recipe,
     output: Path,
     *,
-    on_step: OnStep | None = None,
-    on_epoch: OnEpoch | None = None,
+    callbacks: Sequence[Callback] = (),
     command: str = "",
     overwrite: bool = False,
+    resume: bool = False,
+    sources: Sources | None = None,
+    model: SemanticModel | None = None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> Outcome:
-    """Run a recipe; leave the best checkpoint (by mean IoU), the last one, and ``history.csv``.
+    """Run a recipe; leave the best checkpoint (by ``train.monitor``), the last one, and the state.
 
     Parameters
     ----------
     recipe:
-        What to train, as read by :func:`vitrail.train.config.read_recipe`.
+        What to train, as read by :func:`vitrail.training.config.read_recipe`.
     output:
         Folder for the results; made if missing.
-    on_step, on_epoch:
-        For progress displays.
+    callbacks:
+        What watches; see :class:`~vitrail.training.records.Callback`.
     command:
         What the card names as the way to repeat this.
     overwrite:
         Whether the results of an earlier run in ``output`` may be replaced.
+    resume:
+        Go on from the state in ``output``; where there is none, begin.
+    sources, model:
+        Instead of those that the recipe names.
+    say:
+        Told, once, what was found before the first step.
 
     Raises
     ------
     ConfigError, DataError
         before the first step, when recipe, data and model do not fit together.
+    TrainingStopped
+        after an interruption (Ctrl-C, SIGTERM), the state written. A ``KeyboardInterrupt``.
+    VitrailError
+        the loss is no number any more, or the memory does not suffice; says what to change.
     """
-    config = recipe.train
-    best = output / f"{recipe.name}.safetensors"
-    if best.exists() and not overwrite:
-        raise ConfigError(
-            f"{best} exists already: a training would replace it; name another folder with --out, "
-            "or say --overwrite"
-        )
-    set_seed(config.seed)
-    space = LabelSpace(recipe.data.classes, recipe.data.background, recipe.data.ignore)
-    training, validation = (
-        open_split(recipe, recipe.data.train, space),
-        open_split(recipe, recipe.data.val, space),
-    )
-    model = build(
-        recipe.model.architecture, {**recipe.model.arguments, "classes": len(space.classes)}
-    )
-    start_weights(model, recipe)
-    device = pick_device(config.device)
-    precision = pick_precision(config.precision, device)
-    accelerator = Accelerator(
-        mixed_precision=_MIXED[precision],
-        cpu=device.type == "cpu",
-        step_scheduler_with_optimizer=False,
-    )
-    model = model.to(accelerator.device, memory_format=torch.channels_last)  # pyright: ignore
-    averaged = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True, warmup_power=0.8)
-    optimizer = torch.optim.AdamW(parameter_groups(model, config))
-    sizes = crop_sizes(config)
-    loaders = {size: make_loader(recipe, training, size) for size in set(sizes)}
-    steps_total = sum(len(loaders[size]) for size in sizes)
-    if not steps_total:
-        raise ConfigError(
-            f"train.batch_size={config.batch_size}: larger than the training set ({len(training)})"
-        )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: one_cycle(step / steps_total, config.warmup)
-    )
-    model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
-    loaders = {size: accelerator.prepare(loader) for size, loader in loaders.items()}
+    with ExitStack() as closing:
+        training = Training(recipe, output, sources, model, resume=resume, overwrite=overwrite)
+        watching = list(callbacks) if training.stepper.accelerator.is_main_process else []
+        for callback in watching:
+            closing.callback(callback.close)
+        return training.run(watching, command, say)
 
-    make_folder(output)
-    history: list[Epoch] = []
-    steps_done = 0
-    for number, size in enumerate(sizes, start=1):
-        start = time.perf_counter()
-        loss, images = 0.0, 0
-        model.train()
-        for step, example in enumerate(loaders[size], start=1):
-            terms = _losses(accelerator, model, example, recipe)
-            total = torch.stack(list(terms.values())).sum()
-            accelerator.backward(total)
-            accelerator.clip_grad_norm_(model.parameters(), config.grad_clip)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            steps_done += 1
-            averaged.update(accelerator.unwrap_model(model), step=steps_done)
-            loss += total.item() * len(example.image)
-            images += len(example.image)
-            if not math.isfinite(loss):
-                raise VitrailError(
-                    f"the loss became {total.item()} in epoch {number}, step {step}; "
-                    f"lower train.lr (now {config.lr})"
+
+class Training:
+    """One run of a recipe: everything that lives from its first step to its last."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        output: Path,
+        sources: Sources | None = None,
+        model: SemanticModel | None = None,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        dry: bool = False,
+    ) -> None:
+        """As :func:`train`; ``dry``: nothing will be written, so nothing can be replaced."""
+        config = recipe.train
+        self.recipe, self.config, self.output = recipe, config, output
+        self.best_path = output / f"{recipe.name}.safetensors"
+        resume = resume and (output / STATE).exists()
+        for path in (self.best_path, output / STATE):
+            if path.exists() and not (overwrite or resume or dry):
+                raise ConfigError(
+                    f"{path} exists already: a training would replace it; go on with --resume, "
+                    "name another folder with --out, or say --overwrite"
                 )
-            if on_step:
-                on_step(number, step, len(loaders[size]), total.item())
-        speed = images / (time.perf_counter() - start)
-        network = averaged.module
-        assert isinstance(network, SemanticModel)
-        matrix = evaluate(network, validation, recipe.preprocessing, precision=precision)
-        epoch = Epoch(
-            number,
-            size,
-            loss / images,
-            matrix.mean_iou(),
-            tuple(matrix.iou().tolist()),
-            speed,
-            time.perf_counter() - start,
+        self.progress = Progress(parts=config.accumulate)
+        saved = load_state(output / STATE, recipe) if resume else None
+
+        set_seed(config.seed)
+        if config.deterministic:
+            torch.use_deterministic_algorithms(True)
+        self.sources = sources or open_sources(recipe.data)
+        self.space = self.sources.space
+        check_monitor(config.monitor, self.space)
+        self.stepper = Stepper(recipe, self.space, model or make_model(recipe, self.space))
+        self.rank, self.processes = self.stepper.rank, self.stepper.processes
+        if saved is not None:
+            self.progress = saved.progress
+            saved.fill(self.stepper.network, self.stepper.averaged, self.stepper.optimizer)
+            scaler = self.stepper.accelerator.scaler
+            if scaler is not None and saved.scaler:
+                scaler.load_state_dict(dict(saved.scaler))
+        self.sets = {
+            size: training_set(recipe, self.sources.training, size)
+            for size in set(crop_sizes(config))
+        }
+        self.batch_size = self.progress.batch_size or self._choose_batch_size()
+        self.progress.batch_size = self.batch_size
+        self.loaders = {size: self._loader(size) for size in self.sets}
+        self.steps = sum(self.loaders[size][1].steps for size in crop_sizes(config))
+
+    def run(
+        self,
+        callbacks: Sequence[Callback] = (),
+        command: str = "",
+        say: Callable[[str], object] = lambda text: None,
+    ) -> Outcome:
+        """Train what is left to train; see :func:`train`."""
+        config, progress = self.config, self.progress
+        if self.stepper.accelerator.is_main_process:
+            if config.preflight and not progress.steps:
+                found = self.preflight()
+                say(found.text)
+                found.refuse()
+            make_folder(self.output)
+        self.stepper.accelerator.wait_for_everyone()
+        run = self._describe(command)
+        for callback in callbacks:
+            callback.on_start(run)
+        sizes = crop_sizes(config)
+        reason = "all epochs done"
+        with StopRequest() as request:
+            while progress.epoch <= config.epochs:
+                if config.patience and out_of_patience(progress.history, config):
+                    reason = f"no better {config.monitor} in {config.patience} epochs"
+                    break
+                self._epoch(sizes[progress.epoch - 1], callbacks, request)
+                self._score(sizes[progress.epoch - 1], callbacks, command)
+        best = best_epoch(progress.history, config.monitor)
+        outcome = Outcome(self.best_path, best, tuple(progress.history), reason)
+        for callback in callbacks:
+            callback.on_end(outcome)
+        return outcome
+
+    def _epoch(self, size: int, callbacks: Sequence[Callback], request: StopRequest) -> None:
+        """The steps of one epoch, from where the training stands."""
+        progress = self.progress
+        loader, sampler = self.loaders[size]
+        if progress.step == sampler.steps:  # stopped before the epoch was scored
+            return
+        if progress.sampler:
+            sampler.load_state_dict(progress.sampler)
+        sampler.set_epoch(progress.epoch - 1)
+        self.stepper.begin_epoch(progress.epoch)
+        earlier, start = progress.seconds, time.perf_counter()
+        saved = start
+        for example in loader:
+            terms, norm = self.stepper.step(example, progress, self.steps, self.output)
+            loss = sum(terms.values())
+            images = len(example.image) * self.processes
+            progress.steps += 1
+            progress.step += 1
+            progress.images += images
+            for name, value in {**terms, "loss": loss}.items():
+                progress.sums[name] = progress.sums.get(name, 0.0) + value * images
+            progress.seconds = earlier + time.perf_counter() - start
+            step = Step(
+                progress.epoch,
+                progress.step,
+                sampler.steps,
+                progress.steps,
+                loss,
+                terms,
+                self.stepper.optimizer.param_groups[-1]["lr"],
+                norm,
+                progress.images / max(progress.seconds, 1e-9),
+            )
+            for callback in callbacks:
+                callback.on_step(step)
+            stop = any_process(request.made, self.stepper.accelerator.device)
+            if stop or time.perf_counter() - saved > 60 * self.config.checkpoint_minutes:
+                progress.sampler = sampler.state_dict(progress.step)
+                self._save_state()
+                saved = time.perf_counter()
+            if stop:
+                request.stop(progress, self.output)
+        progress.sampler = sampler.state_dict(sampler.steps)
+
+    def _score(self, size: int, callbacks: Sequence[Callback], command: str) -> None:
+        """Validate the averaged weights, write checkpoints and state, begin the next epoch."""
+        progress, config = self.progress, self.config
+        start = time.perf_counter()
+        network = self.stepper.averaged or self.stepper.network
+        validation = validate(
+            network,
+            self.sources.validation,
+            self.recipe.preprocessing,
+            precision=self.stepper.precision,
+            omission_weight=self.recipe.data.omission_weight,
+            workers=config.workers,
+            shown=config.shown,
+            rank=self.rank,
+            processes=self.processes,
         )
-        history.append(epoch)
-        if accelerator.is_main_process:
-            card = make_card(recipe, epoch, command)
-            write_checkpoint(output / "last.safetensors", network, card, dtype=torch.float16)
-            if epoch.mean_iou >= max(past.mean_iou for past in history):
-                write_checkpoint(best, network, card, dtype=torch.float16)
-            _write_history(output / "history.csv", history, space.classes)
-        if on_epoch:
-            on_epoch(epoch)
-    return Outcome(best, max(history, key=lambda epoch: epoch.mean_iou), tuple(history))
+        matrix = validation.matrix
+        ious = zip(self.space.classes, matrix.iou().tolist(), strict=True)
+        means = {name: value / progress.images for name, value in progress.sums.items()}
+        epoch = Epoch(
+            progress.epoch,
+            size,
+            self.stepper.optimizer.param_groups[-1]["lr"],
+            means.pop("loss"),
+            means,
+            validation.loss,
+            {**matrix.compute(), **{f"iou_{name}": iou for name, iou in ious}},
+            progress.images / max(progress.seconds, 1e-9),
+            progress.seconds + time.perf_counter() - start,
+        )
+        progress.history.append(epoch)
+        if self.stepper.accelerator.is_main_process:
+            card = make_card(self.recipe, self.space, epoch, command)
+            write_checkpoint(self.output / "last.safetensors", network, card, dtype=torch.float16)
+            if best_epoch(progress.history, config.monitor) is epoch:
+                write_checkpoint(self.best_path, network, card, dtype=torch.float16)
+        progress.epoch += 1
+        progress.step, progress.images, progress.seconds = 0, 0, 0.0
+        progress.sums = {}
+        for callback in callbacks:
+            callback.on_epoch(epoch, validation)
+        self._save_state()
 
+    def _save_state(self) -> None:
+        if self.stepper.accelerator.is_main_process:
+            scaler = self.stepper.accelerator.scaler
+            save_state(
+                self.output / STATE,
+                self.recipe,
+                self.progress,
+                self.stepper.network,
+                self.stepper.averaged,
+                self.stepper.optimizer,
+                None if scaler is None else scaler.state_dict(),
+            )
 
-_MIXED = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}
+    def _loader(self, size: int) -> tuple[DataLoader[Example], ResumableSampler]:
+        return make_loader(
+            self.sets[size], self.batch_size, self.config, rank=self.rank, of=self.processes
+        )
 
+    def _choose_batch_size(self) -> int:
+        """The recipe's, or for ``auto`` the most that fits into memory at the largest crop."""
+        config = self.config
+        if config.batch_size != "auto":
+            if config.batch_size % self.processes:
+                raise ConfigError(
+                    f"train.batch_size={config.batch_size}: expected a multiple of the "
+                    f"{self.processes} processes"
+                )
+            return config.batch_size
+        plan = memory_plan(
+            self.stepper.network,
+            max(self.sets),
+            1,
+            optimizer=config.optimizer,
+            precision=self.stepper.precision,
+            ema=self.stepper.averaged is not None,
+            processes=self.processes,
+        )
+        return self.processes * largest_batch(plan, len(self.sources.training) // self.processes)
 
-def one_cycle(progress: float, warmup: float) -> float:
-    """Share of the peak rate at ``progress`` in 0..1: linear rise, then half a cosine to zero.
+    def preflight(self) -> Preflight:
+        """Look at data, classes, loss and memory; changes nothing."""
+        config = self.config
+        size = max(self.sets)
+        in_part = -(-self.batch_size // (self.processes * self.progress.parts))
+        return preflight(
+            {"train": self.sources.training, "val": self.sources.validation},
+            self.stepper.network,
+            self.stepper.prepared(self._first_images(size, min(in_part, _TRIED))),
+            self.stepper.network.loss,
+            root=self.recipe.data.root,
+            chosen_loss=self.stepper.network.criterion,
+            batch_size=in_part,
+            optimizer=config.optimizer,
+            precision=self.stepper.precision,
+            ema=self.stepper.averaged is not None,
+            processes=self.processes,
+            seed=config.seed,
+        )
 
-    Smith and Topin, "Super-Convergence", arXiv:1708.07120, without the momentum cycle.
-    """
-    if progress < warmup:
-        return max(progress / warmup, 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+    def find_rate(
+        self, steps: int = 100, say: Callable[[int, int], None] | None = None
+    ) -> RateCurve:
+        """The loss over a rising learning rate, on a copy of the network."""
+        config = self.config
+        size = crop_sizes(config)[0]
+        stepper = self.stepper
 
+        def loss(network: nn.Module, example: Example) -> Tensor:
+            images, targets = stepper.prepared(example)
+            with stepper.accelerator.autocast():
+                raw = network(images)
+            return torch.stack(list(stepper.network.loss(raw, targets).values())).sum()
 
-@torch.inference_mode()
-def evaluate(
-    model: SemanticModel, source: SampleSource, preprocessing: Preprocessing, *, precision: str
-) -> ConfusionMatrix:
-    """Confusion over a whole set, through the prediction path, at each image's original size."""
-    space = source.space
-    matrix = ConfusionMatrix(len(space.classes), ignore=space.ignore)
-    device = next(model.parameters()).device
-    model.eval()
-    for index in range(len(source)):
-        sample = source[index]
-        batch, frames = to_batch([sample.image], preprocessing, stride=model.stride)
-        with torch.autocast(
-            device.type, _DTYPES[precision], enabled=precision != "float32", cache_enabled=True
-        ):
-            raw = model(batch.to(device))
-        matrix.update(sample.semantic(space), model.decode(raw, frames)[0])
-    return matrix
+        torch.manual_seed(config.seed)
+        return find_learning_rate(
+            self.stepper.network,
+            self.loaders[size][0],
+            loss,
+            lambda network: make_optimizer(network, config),
+            steps=steps,
+            on_step=say or (lambda done, total: None),
+        )
 
+    def _first_images(self, size: int, count: int) -> Example:
+        return default_collate(
+            [self.sets[size][0, i] for i in range(min(count, len(self.sets[size])))]
+        )
 
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-
-
-def make_card(recipe: Recipe, epoch: Epoch, command: str) -> Card:
-    """The card of a checkpoint from this recipe, with the score that the epoch reached."""
-    classes = recipe.data.classes
-    score = Score(
-        dataset=recipe.data.root.name,
-        split="val",
-        protocol="IoU pooled over all pixels, at original image size, ignored pixels left out, "
-        f"no test-time augmentation; epoch {epoch.number}, the best on this split",
-        values={
-            "mean_iou": round(epoch.mean_iou, 4),
-            **{
-                f"iou_{name}": round(iou, 4)
-                for name, iou in zip(classes, epoch.class_iou, strict=True)
-                if math.isfinite(iou)
-            },
-        },
-        command=command,
-    )
-    return Card(
-        name=recipe.name,
-        summary=recipe.summary,
-        architecture=recipe.model.architecture,
-        arguments={**recipe.model.arguments, "classes": len(classes)},
-        classes=classes,
-        background=recipe.data.background,
-        preprocessing=recipe.preprocessing,
-        training_data=recipe.training_data,
-        training_command=command,
-        licences=recipe.licences,
-        scores=(score,),
-        limits=recipe.limits,
-    )
-
-
-def _losses(
-    accelerator: Accelerator, model: nn.Module, example: Example, recipe: Recipe
-) -> dict[str, Tensor]:
-    """One forward pass, to the named terms of the loss."""
-    network = accelerator.unwrap_model(model)
-    images = normalise(example.image, recipe.preprocessing)
-    raw = model(images.contiguous(memory_format=torch.channels_last))
-    targets = SemanticTargets(
-        example.labels.long(),
-        recipe.data.ignore,
-        recipe.data.background,
-        example.unlabelled,
-        recipe.data.omission_weight,
-    )
-    return network.loss(raw, targets)
-
-
-def _write_history(path: Path, history: list[Epoch], classes: tuple[str, ...]) -> None:
-    """Rewrite the CSV whole."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    fields = ["number", "image_size", "loss", "mean_iou", "images_per_second", "seconds"]
-    writer.writerow([*fields, *(f"iou_{name}" for name in classes)])
-    for epoch in history:
-        writer.writerow([*(getattr(epoch, name) for name in fields), *epoch.class_iou])
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    def _describe(self, command: str) -> Run:
+        space = self.space
+        colours = space.colours or tuple(
+            (int(r), int(g), int(b)) for r, g, b in palette(len(space.classes))
+        )
+        return Run(
+            self.recipe,
+            self.output,
+            command,
+            space.classes,
+            colours,
+            self.steps,
+            (len(self.sources.training), len(self.sources.validation)),
+            sum(p.numel() for p in self.stepper.network.parameters()),
+            str(self.stepper.accelerator.device),
+            self.stepper.precision,
+            self.processes,
+            tuple(self.progress.history),
+        )

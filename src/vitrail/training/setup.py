@@ -1,31 +1,45 @@
-"""What a training needs before its first step: data, loaders, parameter groups, a start."""
+"""The network of a training, before its first step: built, started, described by its card."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import Tensor
 
-from vitrail.data.augment import build_augmentation
-from vitrail.data.formats.index_masks import IndexMasks
 from vitrail.data.sample import LabelSpace
-from vitrail.data.sampler import ResumableSampler
-from vitrail.data.transforms import Example, TrainingSet
-from vitrail.errors import ConfigError
+from vitrail.errors import ConfigError, nearest
+from vitrail.losses import build_loss
+from vitrail.metrics import ConfusionMatrix
 from vitrail.models.base import SemanticModel
-from vitrail.train.config import Recipe, Split, TrainConfig
+from vitrail.models.registry import build
+from vitrail.training.config import Recipe
+from vitrail.training.records import Epoch
+from vitrail.weights.card import Card, Score
 from vitrail.weights.files import load_state, read_tensors
 
 
-def open_split(recipe: Recipe, split: Split, space: LabelSpace) -> IndexMasks:
-    """One part of the recipe's data set; nothing is read yet."""
-    root = recipe.data.root
-    return IndexMasks(root / split.images, root / split.masks, space, recipe.data.unlabelled)
+def make_model(recipe: Recipe, space: LabelSpace) -> SemanticModel:
+    """Build the recipe's network for these classes, with the weights it starts from.
+
+    Raises
+    ------
+    ConfigError, UnknownNameError
+        the architecture, an argument of it, or the loss does not fit.
+    WeightsError
+        the starting weights cannot be read, or do not fit.
+    """
+    arguments = recipe.model.arguments
+    if "classes" in arguments:
+        raise ConfigError("model.arguments.classes: the data set says how many classes there are")
+    model = build(recipe.model.architecture, {**arguments, "classes": len(space.classes)})
+    model.criterion = build_loss(recipe.loss)
+    model.criterion.check(model.channels, exclusive=model.channels > 1)
+    start_weights(model, recipe)
+    return model
 
 
 def start_weights(model: SemanticModel, recipe: Recipe) -> None:
@@ -65,64 +79,51 @@ def imagenet_state(name: str) -> dict[str, Tensor]:
         ) from None
 
 
-def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict]:
-    """Four groups: encoder or not, decayed or not (biases and norms are not)."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        groups.setdefault((name.startswith("encoder."), parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": config.lr * (config.encoder_lr_scale if in_encoder else 1.0),
-            "weight_decay": config.weight_decay if decayed else 0.0,
-        }
-        for (in_encoder, decayed), parameters in groups.items()
-    ]
+def watchable(space: LabelSpace) -> list[str]:
+    """What ``train.monitor`` may name."""
+    scores = ConfusionMatrix(len(space.classes)).compute()
+    return ["val_loss", "loss", *scores, *(f"iou_{name}" for name in space.classes)]
 
 
-def crop_sizes(config: TrainConfig) -> list[int]:
-    """The crop of each epoch."""
-    finish = min(config.finish_epochs, config.epochs)
-    return [config.image_size] * (config.epochs - finish) + [config.finish_size] * finish
+def check_monitor(monitor: str, space: LabelSpace) -> None:
+    """:class:`ConfigError` where no such number is measured."""
+    known = watchable(space)
+    if monitor not in known:
+        raise ConfigError(f"train.monitor={monitor!r}: {nearest(monitor, known)}")
 
 
-def show_order(source: IndexMasks, repeat: Mapping[str, int]) -> list[int]:
-    """Indices of the images that one epoch shows: each once, or as often as its prefix says.
-
-    Raises
-    ------
-    ConfigError
-        a prefix that no image has: it is misspelt.
-    """
-    names = [path.name for path in source.images]
-    for prefix in repeat:
-        if not any(name.startswith(prefix) for name in names):
-            raise ConfigError(f"data.repeat: no image of the training set starts with {prefix!r}")
-    times = [
-        max((count for prefix, count in repeat.items() if name.startswith(prefix)), default=1)
-        for name in names
-    ]
-    return [index for index, count in enumerate(times) for _ in range(count)]
-
-
-def make_loader(recipe: Recipe, training: IndexMasks, size: int) -> DataLoader[Example]:
-    """Shuffled, augmented batches of square crops; each worker runs on one thread.
-
-    What an epoch holds is a function of ``train.seed`` and the epoch, whatever ``train.workers``.
-    """
-    config = recipe.train
-    augmented = TrainingSet(
-        training,
-        build_augmentation(recipe.augment, size, training.space, "labels"),
-        seed=config.seed,
-        order=show_order(training, recipe.data.repeat),
+def make_card(recipe: Recipe, space: LabelSpace, epoch: Epoch, command: str) -> Card:
+    """The card of a checkpoint from this recipe, with the scores that the epoch reached."""
+    score = Score(
+        dataset=recipe.data.root.name,
+        split=recipe.data.val if isinstance(recipe.data.val, str) else "val",
+        protocol="pooled over all pixels, at original image size, ignored pixels left out, "
+        f"no test-time augmentation; epoch {epoch.number}, the best on this split by "
+        f"{recipe.train.monitor}",
+        values={
+            name: round(value, 4)
+            for name, value in epoch.metrics.items()
+            if math.isfinite(value) and (name in _ON_CARD or name.startswith("iou_"))
+        },
+        command=command,
     )
-    return DataLoader(
-        augmented,
-        batch_sampler=ResumableSampler(len(augmented), config.batch_size, seed=config.seed),
-        num_workers=config.workers,
-        pin_memory=torch.cuda.is_available(),
+    return Card(
+        name=recipe.name,
+        summary=recipe.summary,
+        architecture=recipe.model.architecture,
+        arguments={**recipe.model.arguments, "classes": len(space.classes)},
+        classes=space.classes,
+        background=space.background,
+        preprocessing=recipe.preprocessing,
+        training_data=recipe.training_data,
+        training_command=command,
+        licences=recipe.licences,
+        scores=(score,),
+        limits=recipe.limits,
     )
+
+
+_ON_CARD = ("mean_iou", "mean_dice", "pixel_accuracy")
 
 
 @contextlib.contextmanager
