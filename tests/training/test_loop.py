@@ -390,3 +390,17 @@ def test_parts_and_model_can_be_handed_over(trained: tuple, tmp_path: Path) -> N
     training = Training(recipe, tmp_path / "run", open_sources(recipe.data), own, overwrite=True)
     assert training.stepper.network is own
     assert torch.equal(training.stepper.network.head.bias, torch.full((3,), 0.25))
+
+
+def test_nobody_goes_on_from_a_replaced_run(tmp_path: Path) -> None:
+    recipe = tiny(tmp_path, "train.epochs=1", "train.finish_epochs=0")
+    train(recipe, tmp_path / "run")
+
+    class Fail(Callback):
+        def on_step(self, step: Step) -> None:
+            raise RuntimeError("the machine burns")
+
+    with pytest.raises(RuntimeError):
+        train(recipe, tmp_path / "run", callbacks=[Fail()], overwrite=True)
+    with pytest.raises(ConfigError, match="tiny.safetensors exists already"):
+        train(recipe, tmp_path / "run", resume=True)

@@ -220,7 +220,9 @@ class Recipe(_Section):
     limits: str = ""
 
     @model_validator(mode="after")
-    def _loss_is_known(self) -> Recipe:
+    def _name_and_loss_can_be(self) -> Recipe:
+        if self.name in ("last", "state"):
+            raise ValueError(f"name={self.name!r}: a file of this name is written beside the best")
         build_loss(self.loss)
         return self
 

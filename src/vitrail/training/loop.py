@@ -161,6 +161,8 @@ class Training:
                 say(found.text)
                 found.refuse()
             make_folder(self.output)
+            if not progress.steps:  # nobody shall go on from the run that this one replaces
+                (self.output / STATE).unlink(missing_ok=True)
         self.stepper.accelerator.wait_for_everyone()
         run = self._describe(command)
         for callback in callbacks:
