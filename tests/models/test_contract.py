@@ -15,6 +15,8 @@ CASES = {
     ),
     "unet-from-stride-4": ("unet", {"classes": 2, "encoder": "convnext_atto"}),
     "unet-resnet-4-bands": ("unet", {"classes": 2, "encoder": "resnet18", "in_channels": 4}),
+    "own-encoder": ("unet-plain", {"classes": 3, "start": 8, "batch_norm": True, "dropout": 0}),
+    "one-logit": ("unet-plain", {"classes": 2, "single_output": True, "in_channels": 1}),
 }
 
 
@@ -44,7 +46,7 @@ def test_logits_have_the_input_size(model: SemanticModel, size: tuple[int, int])
     model.eval()
     with torch.inference_mode():
         raw = model(torch.randn(2, bands(model), *size))
-    assert raw.logits.shape == (2, model.classes, *size)
+    assert raw.logits.shape == (2, model.channels, *size)
     assert raw.logits.isfinite().all()
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitrail.predict.preprocess import fit_size, to_batch
+from vitrail.predict.preprocess import fit_size, normalise, to_batch
 from vitrail.weights.card import Preprocessing
 
 PLAIN = Preprocessing(image_size=64, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -37,6 +37,20 @@ def test_normalisation_is_per_band() -> None:
     batch, _ = to_batch([np.tile(pixel, (32, 32, 1))], preprocessing, stride=32)
     expected = (pixel / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.25, 1.0]
     np.testing.assert_allclose(batch[0, :, 5, 5].numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bands", [1, 3, 6])
+def test_every_byte_becomes_what_normalise_makes_of_it(bands: int) -> None:
+    preprocessing = Preprocessing(
+        image_size=32,
+        mean=tuple(np.linspace(0.1, 0.6, bands)),
+        std=tuple(np.linspace(0.2, 0.3, bands)),
+    )
+    generator = np.random.default_rng(0)
+    pictures = [generator.integers(0, 256, (32, 32, bands), np.uint8) for _ in range(2)]
+    batch, _ = to_batch(pictures, preprocessing, stride=32)
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    assert torch.equal(batch, normalise(pixels, preprocessing))
 
 
 def test_shrinking_averages_instead_of_skipping() -> None:

@@ -81,9 +81,8 @@ def labels_at(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     classes, source_height, source_width = logits.shape
     height, width = size
     dtype = np.uint8 if classes <= 256 else np.uint16
-    if classes == 1:  # one logit: object where positive
-        logits = np.concatenate([np.zeros_like(logits), logits])
-        classes = 2
+    if classes == 1:  # object where positive
+        logits, classes = two_planes(logits), 2
     best = _argmax(logits, dtype)
     if (source_height, source_width) == size:
         return best
@@ -100,13 +99,20 @@ def labels_at(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows = max(1, _STRIP_VALUES // (4 * classes * width))
     for top in range(0, height, rows):
         part = slice(top, min(top + rows, height))
-        y, x = np.nonzero(seam[upper[part]].take(left, axis=1))
+        # A flat search and a division are faster than np.nonzero, which fills two arrays.
+        y, x = np.divmod(np.flatnonzero(seam[upper[part]].take(left, axis=1)), width)
         y += top
         above, below, beside = upper[y] * source_width, lower[y] * source_width, across[x]
         top_row = _between(flat, above + left[x], above + right[x], beside)
         bottom_row = _between(flat, below + left[x], below + right[x], beside)
         labels[y, x] = _argmax(top_row + (bottom_row - top_row) * down[y], dtype)
     return labels
+
+
+def two_planes(logits: np.ndarray) -> np.ndarray:
+    """One logit for two classes, ``(1, h, w)``, as one for each, ``(2, h, w)``: the softmax of
+    these is the sigmoid of that. Others are returned as they are."""
+    return logits if len(logits) > 1 else np.concatenate([np.zeros_like(logits), logits])
 
 
 def _neighbours(length: int, source: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

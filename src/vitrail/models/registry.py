@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from vitrail.errors import ConfigError, UnknownNameError, VitrailError
 from vitrail.models.base import SemanticModel
+from vitrail.models.plain_unet import PlainUNetArguments, build_plain_unet
 from vitrail.models.unet import UNetArguments, build_unet
 
 
@@ -28,7 +29,15 @@ class Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     entry.name: entry
-    for entry in (Architecture("unet", "U-Net over any timm encoder", UNetArguments, build_unet),)
+    for entry in (
+        Architecture("unet", "U-Net over any timm encoder", UNetArguments, build_unet),
+        Architecture(
+            "unet-plain",
+            "the original U-Net, with an encoder of its own",
+            PlainUNetArguments,
+            build_plain_unet,
+        ),
+    )
 }
 
 

@@ -16,7 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-_TOLERANCE = 1e-3
+from vitrail.nn.fuse_layers import (
+    NOTHING,
+    RELU,
+    RELU6,
+    AddedConv2d,
+    FusedAddedConv2d,
+    FusedConv2d,
+    FusedConvTranspose2d,
+)
+
+TOLERANCE = 1e-3
 """Largest difference that folding may make, relative to the largest output."""
 
 
@@ -36,7 +46,7 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
     """
     model = copy.deepcopy(model).eval()
     with torch.inference_mode():
-        before = _first_tensor(model(example))
+        before = first_tensor(model(example))
     folded = copy.deepcopy(model)
     for conv_name, norm_name in _followers(folded, example, nn.Conv2d, nn.BatchNorm2d).items():
         conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
@@ -45,46 +55,10 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
         # timm's BatchNormAct2d carries the activation that comes after it.
         folded.set_submodule(norm_name, getattr(norm, "act", nn.Identity()))
     with torch.inference_mode():
-        after = _first_tensor(folded(example))
-    if (after - before).abs().max() > _TOLERANCE * before.abs().max():
+        after = first_tensor(folded(example))
+    if (after - before).abs().max() > TOLERANCE * before.abs().max():
         return model
     return folded
-
-
-class FusedConv2d(nn.Module):
-    """A convolution whose activation is computed while its output is in the cache.
-
-    oneDNN's fused primitive, with the weights in the order that it likes best for the size of its
-    input. Left as they are they would be put in that order on every call, which costs a small
-    input up to half its time; so they are kept, until an input of another size comes. For the CPU,
-    and inference only.
-    """
-
-    def __init__(self, conv: nn.Conv2d, activation: tuple[str, list[float]]) -> None:
-        super().__init__()
-        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
-        self.activation, self.limits = activation
-        # No buffers: packed tensors cannot be copied or saved.
-        self.weight = conv.weight.detach()
-        self.bias = None if conv.bias is None else conv.bias.detach()
-        self.packed: tuple[torch.Size, Tensor] | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        packed = self.packed  # read once: another thread may replace it
-        if packed is None or packed[0] != x.shape:
-            ordered = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, *self.geometry, list(x.shape)
-            )
-            packed = self.packed = x.shape, ordered
-        return torch.ops.mkldnn._convolution_pointwise(
-            x.to(self.weight.dtype),
-            packed[1],
-            self.bias,
-            *self.geometry,
-            self.activation,
-            self.limits,
-            "",
-        )
 
 
 def fuse_activations(model: nn.Module, example: Tensor) -> nn.Module:
@@ -96,19 +70,24 @@ def fuse_activations(model: nn.Module, example: Tensor) -> nn.Module:
     or it would change the output.
     """
     fused = copy.deepcopy(model)
-    followers = _followers(fused, example, nn.Conv2d, (nn.ReLU, nn.ReLU6))
+    followers = _followers(fused, example, (nn.Conv2d, nn.ConvTranspose2d), (nn.ReLU, nn.ReLU6))
     try:
         for name, module in list(fused.named_modules()):
-            if not _fusable(module):
+            if isinstance(module, AddedConv2d):
+                fused.set_submodule(name, FusedAddedConv2d(module))
+            if not is_plain(module):
                 continue
-            activation: tuple[str, list[float]] = ("none", [])
+            activation = NOTHING
             if name in followers:
                 after = fused.get_submodule(followers[name])
-                activation = ("hardtanh", [0.0, 6.0]) if isinstance(after, nn.ReLU6) else _RELU
+                activation = RELU6 if isinstance(after, nn.ReLU6) else RELU
                 fused.set_submodule(followers[name], nn.Identity())
-            fused.set_submodule(name, FusedConv2d(module, activation))
+            if isinstance(module, nn.Conv2d):
+                fused.set_submodule(name, FusedConv2d(module, activation))
+            else:
+                fused.set_submodule(name, FusedConvTranspose2d(module, activation))
         with torch.inference_mode():
-            before, after = _first_tensor(model(example)), _first_tensor(fused(example))
+            before, after = first_tensor(model(example)), first_tensor(fused(example))
     except (RuntimeError, AttributeError):
         return model
     # Rounding may fall differently: as far as the number format allows.
@@ -116,23 +95,20 @@ def fuse_activations(model: nn.Module, example: Tensor) -> nn.Module:
     return fused if (after - before).abs().max() <= limit else model
 
 
-_RELU: tuple[str, list[float]] = ("relu", [])
-
-
-def _fusable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """A plain convolution without hooks (those would be lost)."""
+def is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.ConvTranspose2d]:
+    """A convolution, transposed or not, of the common form and without hooks (those get lost)."""
     return (
-        type(module) is nn.Conv2d
+        type(module) in (nn.Conv2d, nn.ConvTranspose2d)
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
-        and not module._forward_hooks
+        and not (module._forward_hooks or module._forward_pre_hooks)
     )
 
 
 def _followers(
     model: nn.Module,
     example: Tensor,
-    first: type[nn.Module],
+    first: type[nn.Module] | tuple[type[nn.Module], ...],
     second: type[nn.Module] | tuple[type[nn.Module], ...],
 ) -> dict[str, str]:
     """Names of modules of kind ``first`` whose output went straight into one of kind ``second``.
@@ -178,7 +154,7 @@ def _followers(
     return {a: b for a, b in pairs.items() if calls[a] == 1 and calls[b] == 1 and a not in shared}
 
 
-def _first_tensor(output: object) -> Tensor:
+def first_tensor(output: object) -> Tensor:
     while not isinstance(output, Tensor):
         output = output[0]  # pyright: ignore[reportIndexIssue]
     return output

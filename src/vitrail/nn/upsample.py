@@ -20,6 +20,23 @@ class ConvNormAct(nn.Sequential):
         )
 
 
+class PlainLevel(nn.ModuleList):
+    """One level of the plain decoder: enlarge, join the skip, convolve twice."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            [ConvNormAct(in_channels, out_channels), ConvNormAct(out_channels, out_channels)]
+        )
+
+    def forward(self, x: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """``(B, C, h, w)``, and the skip at ``size``, to ``(B, out_channels, *size)``."""
+        x = F.interpolate(x, size=size, mode="nearest")
+        x = x if skip is None else torch.cat([x, skip], dim=1)
+        for convolve in self:
+            x = convolve(x)
+        return x
+
+
 class PlainDecoder(nn.Module):
     """Nearest-neighbour upsampling, concatenation with the skip, two 3x3 convolutions a level.
 
@@ -43,7 +60,7 @@ class PlainDecoder(nn.Module):
             raise ValueError(f"{len(skip_widths)} levels need as many widths, got {len(channels)}")
         inputs = [deepest, *channels[:-1]]
         self.levels = nn.ModuleList(
-            nn.Sequential(ConvNormAct(below + skip, width), ConvNormAct(width, width))
+            PlainLevel(below + skip, width)
             for below, skip, width in zip(inputs, skip_widths, channels, strict=True)
         )
         self.out_channels = channels[-1]
@@ -52,8 +69,7 @@ class PlainDecoder(nn.Module):
         """Features, finest first, to ``(B, out_channels, *size)``."""
         *skips, x = features
         for level, skip in zip(self.levels, [*reversed(skips), None], strict=True):
-            x = F.interpolate(x, size=size if skip is None else skip.shape[-2:], mode="nearest")
-            x = level(x if skip is None else torch.cat([x, skip], dim=1))
+            x = level(x, skip, size if skip is None else skip.shape[-2:])
         return x
 
 

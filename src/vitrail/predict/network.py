@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from vitrail.errors import ImageError
 from vitrail.image import Image
-from vitrail.models.base import RawOutput, SemanticModel
+from vitrail.models.base import RawOutput, SemanticModel, two_planes
 from vitrail.nn.fuse import fold_batch_norms, fuse_activations
+from vitrail.nn.fuse_upsampling import fold_upsampling
 from vitrail.nn.precision import cast_for_inference
 from vitrail.predict.device import Precision
 from vitrail.predict.network_params import NetworkParams
@@ -25,8 +26,9 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 class Network:
     """A trained network with its card, on a device, in a number format.
 
-    The network is copied in evaluation mode with its batch norms folded into the convolutions,
-    cast to ``precision`` (but for its first layers) and laid out channels-last.
+    The network is copied in evaluation mode with its batch norms folded into the convolutions
+    (on the CPU also its decoder's upsampling), cast to ``precision`` (but for its first layers)
+    and laid out channels-last.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class Network:
         own = torch.Generator().manual_seed(0)  # loading a model must not move the user's dice
         example = torch.rand(1, bands, 2 * model.stride, 2 * model.stride, generator=own) * 2 - 1
         folded = fold_batch_norms(model.cpu().float(), example)
+        if device.type == "cpu":
+            folded = fold_upsampling(folded, example)
         ready = cast_for_inference(folded, _DTYPES[precision], example)
         ready = ready.to(device, memory_format=torch.channels_last)  # pyright: ignore
         self._model = fuse_activations(ready, example) if device.type == "cpu" else ready
@@ -60,8 +64,15 @@ class Network:
         """Segment one image."""
         return self.batch([image])[0]
 
-    def batch(self, images: Sequence[Image]) -> list[SemanticResult]:
+    def batch(
+        self,
+        images: Sequence[Image],
+        on_logits: Callable[[Image, np.ndarray], None] | None = None,
+    ) -> list[SemanticResult]:
         """Segment several images; each gets what it would get alone, whatever its neighbours.
+
+        ``on_logits`` is called with each image and its ``(classes, h, w)`` float32 logits, at the
+        size that the network saw and without its padding.
 
         Raises
         ------
@@ -78,7 +89,13 @@ class Network:
             batch, frames = to_batch(
                 [pictures[index] for index in members], self.preprocessing, stride=self._stride
             )
-            labels = self._decode(self._forward(batch), frames)
+            raw = self._forward(batch)
+            if on_logits is not None:
+                for index, frame, planes in zip(members, frames, raw.logits, strict=True):
+                    h, w = frame.resized
+                    logits = planes[:, :h, :w].float().cpu().numpy()
+                    on_logits(images[index], two_planes(logits))
+            labels = self._decode(raw, frames)
             for index, label_map in zip(members, labels, strict=True):
                 results[index] = SemanticResult(
                     label_map,

@@ -53,7 +53,12 @@ def to_batch(
         mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         resized = cv2.resize(picture, (w, h), interpolation=mode)
         place[:h, :w] = resized.reshape(h, w, channels)
-    return normalise(torch.from_numpy(canvas).permute(0, 3, 1, 2), preprocessing), frames
+    # A byte has 256 values: looking up what each becomes is one pass instead of three.
+    every_byte = torch.arange(256, dtype=torch.uint8).view(-1, 1, 1, 1)
+    table = normalise(every_byte.expand(-1, channels, 1, 1).contiguous(), preprocessing).numpy()
+    rows = canvas.reshape(len(pictures) * height, width, channels)
+    batch = cv2.LUT(rows, table.reshape(256, 1, channels)).reshape(canvas.shape)
+    return torch.from_numpy(batch).permute(0, 3, 1, 2), frames
 
 
 def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
+import cv2
 import numpy as np
 
 from vitrail.errors import ParameterError
@@ -240,9 +241,16 @@ def segments_of(
 
 def count_labels(labels: np.ndarray, length: int) -> np.ndarray:
     """Pixels of each label 0 to ``length - 1``, (length,) int64; ``labels`` are (H, W), >= 0."""
-    counts = np.zeros(length, np.int64)
-    # bincount widens its input to int64: a strip at a time, a large map does not grow eightfold.
+    counts = np.zeros(max(length, 256), np.int64)
+    # A strip at a time: bincount widens its input to int64, and calcHist counts in float32, exact
+    # up to 2^24.
     rows = max(1, (1 << 20) // max(1, labels.shape[1]))
     for top in range(0, labels.shape[0], rows):
-        counts += np.bincount(labels[top : top + rows].ravel(), minlength=length)[:length]
-    return counts
+        strip = labels[top : top + rows]
+        if labels.dtype == np.uint8:
+            counts[:256] += (
+                cv2.calcHist([strip], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+            )
+        else:
+            counts[:length] += np.bincount(strip.ravel(), minlength=length)[:length]
+    return counts[:length]
