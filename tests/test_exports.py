@@ -12,6 +12,7 @@ PUBLIC = {
     "EdgeResult",
     "Image",
     "InstanceResult",
+    "Learner",
     "RegionResult",
     "Result",
     "Segmenter",
@@ -21,6 +22,7 @@ PUBLIC = {
     "list_models",
     "load",
     "read_image",
+    "train",
 }
 
 

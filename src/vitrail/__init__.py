@@ -27,12 +27,15 @@ _HOME = {
     "RegionResult": "vitrail.result",
     "EdgeResult": "vitrail.result",
     "VitrailError": "vitrail.errors",
+    "train": "vitrail.training.api",
+    "Learner": "vitrail.training.learner",
 }
 
 __all__ = [
     "EdgeResult",
     "Image",
     "InstanceResult",
+    "Learner",
     "RegionResult",
     "Result",
     "Segmenter",
@@ -42,6 +45,7 @@ __all__ = [
     "list_models",
     "load",
     "read_image",
+    "train",
 ]
 
 if TYPE_CHECKING:
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
     from vitrail.image import Image, read_image
     from vitrail.predict.segmenter import Segmenter, list_models, load
     from vitrail.result import EdgeResult, InstanceResult, RegionResult, Result, SemanticResult
+    from vitrail.training.api import train
+    from vitrail.training.learner import Learner
 
 
 def __getattr__(name: str) -> object:

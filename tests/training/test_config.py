@@ -13,7 +13,10 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_valid(path: Path) -> None:
     recipe = read_recipe(path)
-    assert recipe.data.background is None or recipe.data.background < len(recipe.data.classes)
+    assert recipe.name and recipe.summary and recipe.training_data != "not described"
+    assert "not stated" not in recipe.licences.model_dump().values()
+    command = f"vitrail train recipes/{path.name}"
+    assert command in path.read_text("utf-8"), "says how to run it"
 
 
 def test_overrides_are_yaml() -> None:

@@ -402,5 +402,5 @@ def test_nobody_goes_on_from_a_replaced_run(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         train(recipe, tmp_path / "run", callbacks=[Fail()], overwrite=True)
-    with pytest.raises(ConfigError, match="tiny.safetensors exists already"):
+    with pytest.raises(ConfigError, match=r"tiny\.safetensors exists already"):
         train(recipe, tmp_path / "run", resume=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,10 +61,12 @@ def train(
         else:
             _show_rates(training, out / f"{plan.name}-lr.png")
         return
+    from vitrail.training.api import training_command
     from vitrail.training.loop import train as run
+    from vitrail.training.processes import is_first_process
     from vitrail.training.watching import watchers
 
-    command = shlex.join(["vitrail", "train", _portable(recipe), *map(_portable_setting, settings)])
+    command = training_command(recipe, settings)
     outcome = run(
         plan,
         folder,
@@ -75,6 +76,8 @@ def train(
         resume=resume,
         say=print,
     )
+    if not is_first_process():
+        return
     best = outcome.best
     print(
         f"{outcome.reason}; best by {plan.train.monitor}: epoch {best.number}, "
@@ -100,13 +103,3 @@ def _show_rates(training: Training, path: Path) -> None:
         f"train.lr={curve.suggestion:.1e} (the loss falls fastest at {curve.steepest:.1e}; a tenth "
         f"of the rate with the least loss is {curve.minimum_tenth:.1e}) -> {path}"
     )
-
-
-def _portable(path: Path) -> str:
-    """A path as the card shows it: where it lay on this machine means nothing elsewhere."""
-    return path.name if path.is_absolute() else path.as_posix()
-
-
-def _portable_setting(setting: str) -> str:
-    key, _, value = setting.partition("=")
-    return f"{key}={_portable(Path(value))}" if Path(value).is_absolute() else setting

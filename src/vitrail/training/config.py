@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -244,14 +246,28 @@ def read_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
-    for override in overrides or []:
+    return make_recipe(content, overrides or [], str(path))
+
+
+def make_recipe(
+    content: Mapping[str, object], overrides: Sequence[str] = (), source: str = "recipe"
+) -> Recipe:
+    """A recipe from what its file would hold, which is not changed; ``source`` is what errors name.
+
+    Raises
+    ------
+    ConfigError
+        as :func:`read_recipe`.
+    """
+    content = copy.deepcopy(dict(content))
+    for override in overrides:
         _apply(content, override)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_describe(error)}") from None
+        raise ConfigError(f"{source}: {_describe(error)}") from None
     except VitrailError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{source}: {error}") from None
 
 
 def _apply(content: dict, override: str) -> None:

@@ -22,7 +22,6 @@ from vitrail.data.sampler import ResumableSampler
 from vitrail.data.transforms import Example
 from vitrail.errors import ConfigError
 from vitrail.models.base import SemanticModel
-from vitrail.result.palette import palette
 from vitrail.training.config import Recipe
 from vitrail.training.data import Sources, crop_sizes, make_loader, open_sources, training_set
 from vitrail.training.lr_finder import RateCurve, find_learning_rate
@@ -31,7 +30,13 @@ from vitrail.training.optim import make_optimizer
 from vitrail.training.preflight import Preflight, preflight
 from vitrail.training.processes import any_process
 from vitrail.training.records import Callback, Epoch, Outcome, Run, Step
-from vitrail.training.setup import check_monitor, make_card, make_model, serial_opencv
+from vitrail.training.setup import (
+    check_monitor,
+    class_colours,
+    make_card,
+    make_model,
+    serial_opencv,
+)
 from vitrail.training.state import Progress, load_state, save_state
 from vitrail.training.step import Stepper
 from vitrail.training.stopping import StopRequest, best_epoch, out_of_patience
@@ -223,6 +228,7 @@ class Training:
                 self._save_state()
                 saved = time.perf_counter()
             if stop:
+                self.stepper.accelerator.wait_for_everyone()  # until the state is on disk
                 request.stop(progress, self.output)
         progress.sampler = sampler.state_dict(sampler.steps)
 
@@ -258,10 +264,10 @@ class Training:
         )
         progress.history.append(epoch)
         if self.stepper.accelerator.is_main_process:
-            card = make_card(self.recipe, self.space, epoch, command)
-            write_checkpoint(self.output / "last.safetensors", network, card, dtype=torch.float16)
-            if best_epoch(progress.history, config.monitor) is epoch:
-                write_checkpoint(self.best_path, network, card, dtype=torch.float16)
+            best = best_epoch(progress.history, config.monitor) is epoch
+            card = make_card(self.recipe, self.space, epoch, command, best=best)
+            for path in [self.output / "last.safetensors", *([self.best_path] if best else [])]:
+                write_checkpoint(path, network, card, dtype=torch.float16)
         progress.epoch += 1
         progress.step, progress.images, progress.seconds = 0, 0, 0.0
         progress.sums = {}
@@ -359,15 +365,12 @@ class Training:
 
     def _describe(self, command: str) -> Run:
         space = self.space
-        colours = space.colours or tuple(
-            (int(r), int(g), int(b)) for r, g, b in palette(len(space.classes))
-        )
         return Run(
             self.recipe,
             self.output,
             command,
             space.classes,
-            colours,
+            class_colours(space),
             self.steps,
             (len(self.sources.training), len(self.sources.validation)),
             sum(p.numel() for p in self.stepper.network.parameters()),

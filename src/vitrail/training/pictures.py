@@ -62,31 +62,60 @@ def epoch_picture(run: Run, epoch: Epoch, validation: Validation) -> np.ndarray:
     -------
     (H, W, 3) uint8 RGB
     """
-    colours = np.array(run.colours, np.uint8).reshape(-1, 3)
-    ignore = validation.matrix.ignore
-    cells: list[tuple[str, np.ndarray]] = []
-    seen = np.zeros(len(run.classes), bool)
-    hatched = False
-    for shown in validation.shown:
-        iou = _iou(shown, len(run.classes), ignore)
-        # Pixels that the sheet cannot show are not painted: photos have a hundred times as many.
-        step = max(1, max(shown.truth.shape) // (2 * CELL))
-        truth, predicted = shown.truth[::step, ::step], shown.predicted[::step, ::step]
-        cells.append((shown.id, shown.image))
-        cells.append(("truth", _painted(truth, colours)))
-        cells.append((f"prediction, IoU {_number(iou)}", _painted(predicted, colours)))
-        for labels in (truth, predicted):
-            ids = np.unique(labels)
-            seen[ids[ids < len(seen)]] = True
-            hatched |= bool((ids >= len(seen)).any())
-    if len(seen) <= _NAMED:
-        seen[:] = True
-    sheet = contact_sheet(cells, columns=3, cell=CELL)
     title = (
         f"{run.recipe.name}, epoch {epoch.number} of {run.recipe.train.epochs}: "
         f"mean IoU {_number(epoch.mean_iou)}, validation loss {_number(epoch.val_loss)}"
     )
-    entries = [(run.classes[i], colours[i]) for i in np.flatnonzero(seen)]
+    return comparison(title, validation, run.classes, run.colours)
+
+
+def comparison(
+    title: str,
+    validation: Validation,
+    classes: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+) -> np.ndarray:
+    """What :func:`epoch_picture` draws, under any title: (H, W, 3) uint8 RGB."""
+    rows = [
+        [
+            (shown.id, shown.image),
+            ("truth", shown.truth),
+            (
+                f"prediction, IoU {_number(_iou(shown, len(classes), validation.matrix.ignore))}",
+                shown.predicted,
+            ),
+        ]
+        for shown in validation.shown
+    ]
+    return label_sheet(title, rows, classes, colours)
+
+
+def label_sheet(
+    title: str,
+    rows: Sequence[Sequence[tuple[str, np.ndarray]]],
+    classes: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+) -> np.ndarray:
+    """Rows of pictures, (H, W, 3) uint8 RGB, and label maps, (H, W), each with its own title."""
+    paints = np.array(colours, np.uint8).reshape(-1, 3)
+    cells: list[tuple[str, np.ndarray]] = []
+    seen = np.zeros(len(classes), bool)
+    hatched = False
+    for name, cell in (cell for row in rows for cell in row):
+        if cell.ndim == 3:
+            cells.append((name, cell))
+            continue
+        # Pixels that the sheet cannot show are not painted: photos have a hundred times as many.
+        step = max(1, max(cell.shape) // (2 * CELL))
+        labels = cell[::step, ::step]
+        cells.append((name, _painted(labels, paints)))
+        ids = np.unique(labels)
+        seen[ids[ids < len(seen)]] = True
+        hatched |= bool((ids >= len(seen)).any())
+    if len(seen) <= _NAMED:
+        seen[:] = True
+    sheet = contact_sheet(cells, columns=len(rows[0]), cell=CELL)
+    entries = [(classes[i], paints[i]) for i in np.flatnonzero(seen).tolist()]
     return np.vstack(
         [_title(title, sheet.shape[1]), sheet, _legend(entries, hatched, sheet.shape[1])]
     )

@@ -110,6 +110,11 @@ def sum_across_processes(values: Tensor, device: torch.device | str = "cpu") -> 
     return total.to(values.device)
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks for all of them."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+
+
 def any_process(asked: bool, device: torch.device | str = "cpu") -> bool:
     """Whether at least one process says so; all must call it together."""
     return bool(sum_across_processes(torch.tensor(float(asked)), device) > 0)

@@ -127,7 +127,7 @@ class Outcome:
     checkpoint: Path
     """The best one, by ``train.monitor``."""
     best: Epoch
-    history: tuple[Epoch, ...]
+    history: tuple[Epoch, ...] = field(repr=False)
     reason: str
     """Why it ended: "all epochs done", or that it stopped early."""
 

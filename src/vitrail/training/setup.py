@@ -16,6 +16,7 @@ from vitrail.losses import build_loss
 from vitrail.metrics import ConfusionMatrix
 from vitrail.models.base import SemanticModel
 from vitrail.models.registry import build
+from vitrail.result.palette import palette
 from vitrail.training.config import Recipe
 from vitrail.training.records import Epoch
 from vitrail.weights.card import Card, Score
@@ -92,21 +93,24 @@ def check_monitor(monitor: str, space: LabelSpace) -> None:
         raise ConfigError(f"train.monitor={monitor!r}: {nearest(monitor, known)}")
 
 
-def make_card(recipe: Recipe, space: LabelSpace, epoch: Epoch, command: str) -> Card:
-    """The card of a checkpoint from this recipe, with the scores that the epoch reached."""
-    score = Score(
-        dataset=recipe.data.root.name,
-        split=recipe.data.val if isinstance(recipe.data.val, str) else "val",
-        protocol="pooled over all pixels, at original image size, ignored pixels left out, "
-        f"no test-time augmentation; epoch {epoch.number}, the best on this split by "
-        f"{recipe.train.monitor}",
-        values={
-            name: round(value, 4)
-            for name, value in epoch.metrics.items()
-            if math.isfinite(value) and (name in _ON_CARD or name.startswith("iou_"))
-        },
-        command=command,
-    )
+def class_colours(space: LabelSpace) -> tuple[tuple[int, int, int], ...]:
+    """RGB of each class in pictures of label maps: the data set's own; otherwise those that it has
+    over a photo, and black for the background."""
+    if space.colours is not None:
+        return space.colours
+    colours = [(int(r), int(g), int(b)) for r, g, b in palette(len(space.classes))]
+    if space.background is not None:
+        colours.insert(space.background, (0, 0, 0))
+    return tuple(colours[: len(space.classes)])
+
+
+def make_card(
+    recipe: Recipe, space: LabelSpace, epoch: Epoch | None, command: str, *, best: bool = False
+) -> Card:
+    """The card of a checkpoint from this recipe, with the scores that the epoch reached.
+
+    ``best``: whether the epoch was chosen by its score, which the card then says.
+    """
     return Card(
         name=recipe.name,
         summary=recipe.summary,
@@ -118,8 +122,24 @@ def make_card(recipe: Recipe, space: LabelSpace, epoch: Epoch, command: str) -> 
         training_data=recipe.training_data,
         training_command=command,
         licences=recipe.licences,
-        scores=(score,),
+        scores=() if epoch is None else (_score(recipe, epoch, command, best=best),),
         limits=recipe.limits,
+    )
+
+
+def _score(recipe: Recipe, epoch: Epoch, command: str, *, best: bool) -> Score:
+    return Score(
+        dataset=recipe.data.root.name,
+        split=recipe.data.val if isinstance(recipe.data.val, str) else "val",
+        protocol="pooled over all pixels, at original image size, ignored pixels left out, "
+        f"no test-time augmentation; epoch {epoch.number}"
+        + (f", the best on this split by {recipe.train.monitor}" if best else ""),
+        values={
+            name: round(value, 4)
+            for name, value in epoch.metrics.items()
+            if math.isfinite(value) and (name in _ON_CARD or name.startswith("iou_"))
+        },
+        command=command,
     )
 
 

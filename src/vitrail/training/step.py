@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
@@ -71,9 +72,12 @@ class Stepper:
         if self.processes > 1:
             synchronise_norms(network)
         self.frozen.begin(1)  # what never learns needs no gradients from several processes
-        self.model, self.optimizer = self.accelerator.prepare(
-            network, make_optimizer(network, config)
-        )
+        with warnings.catch_warnings():
+            # torch's new name for it is none that accelerate passes on.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            self.model, self.optimizer = self.accelerator.prepare(
+                network, make_optimizer(network, config)
+            )
 
     @property
     def averaged(self) -> SemanticModel | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -26,10 +27,15 @@ class TrainingStopped(KeyboardInterrupt):
 
 class StopRequest:
     """Turns Ctrl-C and SIGTERM into a request that is met after the step; a second one is not
-    waited for. Only in the main thread: elsewhere Python does not hand out signals."""
+    waited for. Only in the main thread: elsewhere Python does not hand out signals.
+
+    torchrun hands on what it gets, and ends the others when one process has gone: there, a process
+    may get two signals for one request.
+    """
 
     def __init__(self) -> None:
         self.made = False
+        self._patience = 2 if "TORCHELASTIC_RUN_ID" in os.environ else 1
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -43,9 +49,10 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _request(self, number: int, _: FrameType | None) -> None:
-        if self.made:
-            raise KeyboardInterrupt
         self.made = True
+        if self._patience == 0:
+            raise KeyboardInterrupt
+        self._patience -= 1
 
     def stop(self, progress: Progress, output: Path) -> NoReturn:
         """Leave the training, its state written."""
