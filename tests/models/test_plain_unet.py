@@ -10,8 +10,10 @@ import vitrail
 from tests.drawn import discs
 from vitrail.errors import ConfigError
 from vitrail.image import Image
+from vitrail.models.plain_unet import PlainUNet
 from vitrail.models.registry import build
-from vitrail.weights.card import Card, Licences, Preprocessing
+from vitrail.result import SemanticResult
+from vitrail.weights.card import Card
 from vitrail.weights.files import write_checkpoint
 
 
@@ -52,9 +54,10 @@ def test_the_parameters_are_those_of_its_layers(
 def test_the_salt_network() -> None:
     """16 filters to 256 at the bottom; 0.25 after the first pooling, 0.5 at the other places."""
     model = build("unet-plain", {"classes": 2, "single_output": True, "in_channels": 1})
+    assert isinstance(model, PlainUNet)
     rates = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
     assert rates == [0.25, 0.5, 0.5, 0.5] + 4 * [0.5]
-    assert model.bottom[0].in_channels == 128 and model.bottom[0].out_channels == 256
+    assert model.bottom.state_dict()["0.weight"].shape == (256, 128, 3, 3)
     assert sum(p.numel() for p in model.parameters()) == 2_158_417
     assert not [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
 
@@ -80,24 +83,20 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     torch.manual_seed(0)
     one = build("unet-plain", {**arguments, "classes": 2, "single_output": True})
     two = build("unet-plain", {**arguments, "classes": 2})
-    with torch.no_grad():
-        weight = torch.cat([torch.zeros_like(one.head.weight), one.head.weight])
-        two.load_state_dict(
-            {**one.state_dict(), "head.weight": weight, "head.bias": torch.zeros(2)}
-        )
+    state = one.state_dict()
+    weight = torch.cat([torch.zeros_like(state["head.weight"]), state["head.weight"]])
+    two.load_state_dict({**state, "head.weight": weight, "head.bias": torch.zeros(2)})
     written = []
     for name, model, single in (("one", one, True), ("two", two, False)):
-        card = Card(
-            name=name,
-            summary="drawn",
-            architecture="unet-plain",
-            arguments={**arguments, "classes": 2, "single_output": single},
-            classes=("background", "disc"),
-            background=0,
-            preprocessing=Preprocessing(image_size=64),
-            training_data="none",
-            training_command="none",
-            licences=Licences(code="Apache-2.0", weights="none", training_data="none"),
+        card = Card.model_validate(
+            {
+                **{"name": name, "summary": "drawn", "architecture": "unet-plain"},
+                "arguments": {**arguments, "classes": 2, "single_output": single},
+                **{"classes": ("background", "disc"), "background": 0},
+                "preprocessing": {"image_size": 64},
+                **{"training_data": "none", "training_command": "none"},
+                "licences": {"code": "Apache-2.0", "weights": "none", "training_data": "none"},
+            }
         )
         written.append(folder / f"{name}.safetensors")
         write_checkpoint(written[-1], model, card)
@@ -111,7 +110,9 @@ def test_one_logit_predicts_as_two_do(checkpoints: list[Path], precision: str) -
     for path in checkpoints:
         segmenter = vitrail.load(path, device="cpu", precision=precision)
         results = segmenter.predict([photo], on_logits=lambda _, logits: kept.append(logits))
-        labels += [next(iter(results)).labels]
+        result = next(iter(results))
+        assert isinstance(result, SemanticResult)
+        labels.append(result.labels)
     assert kept[0].shape == kept[1].shape == (2, 64, 64)
     np.testing.assert_allclose(kept[0], kept[1], rtol=1e-4, atol=1e-5)
     assert np.mean(labels[0] == labels[1]) > 0.999
