@@ -51,11 +51,17 @@ def _stage(name: str) -> int:
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimizer of a recipe, over :func:`parameter_groups`."""
     groups = parameter_groups(model, config)
+    # One pass over all numbers of a tensor, where that is written.
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())
     if config.optimizer == "sgd":
         return torch.optim.SGD(
-            groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0
+            groups,
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.momentum > 0,
+            fused=fused,
         )
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=fused)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, share: float) -> None:
