@@ -1,15 +1,24 @@
 """``vitrail data check``: what it prints, what it writes, how it exits."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.cli.interruptible import COMMAND
 from tests.cli.test_predict import run
 from tests.data.check_sets import pairs, write_image
+from tests.data.listed import Listed, mapped
 from tests.real_data import real
 from vitrail.data.checks.codes import CODES
+from vitrail.data.convert import convert
+from vitrail.data.sample import LabelSpace
 
 
 @pytest.fixture
@@ -157,3 +166,57 @@ def test_real_sets(name: str, samples: int, codes: set[str], capsys) -> None:
     shown = json.loads(capsys.readouterr().out)
     assert sum(shown["samples"].values()) == samples
     assert {row["code"] for row in shown["codes"]} == codes
+
+
+def test_a_report_of_another_kind_is_refused(clean: Path, tmp_path: Path, capsys) -> None:
+    assert run("data", "check", clean, "--report", tmp_path / "x.txt") == 1
+    assert "x.txt: expected a file that ends in .html, or a folder" in capsys.readouterr().err
+    assert not (tmp_path / "x.txt").exists()
+
+
+def test_where_files_of_an_unknown_layout_lie(tmp_path: Path, capsys) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_bytes(b"")
+    (tmp_path / "labels.json").write_bytes(b"")
+    assert run("data", "check", tmp_path) == 1
+    out = capsys.readouterr().out
+    assert "labels.json: the file is empty" in out
+    assert "in itself and in the folders images" in out
+
+
+def _workers(process: subprocess.Popen) -> int:
+    """How many of its workers have been started, from Linux's own lists."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    lines = (Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+    return sum(b"spawn_main" in line for line in lines)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="watches its workers in /proc")
+@pytest.mark.parametrize("wait", [0, 0.3])
+@pytest.mark.parametrize(
+    ("number", "group", "code", "told"),
+    [
+        (signal.SIGTERM, False, 143, "terminated"),
+        (signal.SIGTERM, True, 143, "terminated"),
+        (signal.SIGINT, True, 130, "interrupted"),
+    ],
+)
+def test_an_end_while_workers_start_is_one_line(
+    tmp_path: Path, number: int, group: bool, code: int, told: str, wait: float
+) -> None:
+    many = [mapped(f"im{i:05d}", ["01" * 32] * 64, seed=i) for i in range(200)]
+    convert({"all": Listed(many, LabelSpace(("ground", "x"), 0))}, tmp_path / "in", "index-masks")
+    process = subprocess.Popen(
+        [*COMMAND, "data", "check", tmp_path / "in", "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not _workers(process) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(wait)
+    (os.killpg if group else os.kill)(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err.splitlines()) == (code, "", [told])

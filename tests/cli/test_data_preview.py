@@ -117,3 +117,10 @@ def test_mistakes(
     assert run("data", "preview", maps, *arguments) == 1
     told = capsys.readouterr().err
     assert message in told and "Traceback" not in told
+
+
+def test_a_picture_of_no_known_kind(maps: Path, tmp_path: Path, capsys) -> None:
+    assert run("data", "preview", maps, "--out", tmp_path / "x.txt") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "x.txt: expected a name that ends in .png, .jpg" in line
+    assert not (tmp_path / "x.txt").exists()

@@ -104,11 +104,18 @@ def test_a_set_is_not_divided_into_itself(
         (["--parts", "train=39,val=2"], "take 41 images"),
         (["--group-by", "("], "not a regular expression"),
         (["--group-by", "no-such.csv"], "no-such.csv: cannot be read"),
-        (["--folds", "41"], "would get none of 40"),
+        (["--folds", "41"], "there are 40 images"),
         (["--folds", "2", "--write", "coco"], "does not go with --write"),
     ],
 )
 def test_mistakes(data: Path, tmp_path: Path, capsys, arguments: list[str], message: str) -> None:
     assert run("data", "split", data, "--to", tmp_path / "out", *arguments) == 1
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_folds_than_images(data: Path, tmp_path: Path, capsys) -> None:
+    assert run("data", "split", data, "--to", tmp_path / "out", "--folds", "41") == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line == "error: --folds 41: there are 40 images, a fold needs one"
     assert not (tmp_path / "out").exists()

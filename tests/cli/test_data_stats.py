@@ -71,7 +71,7 @@ def test_faults_are_gone_around_and_counted(maps: Path, capsys) -> None:
     mask.unlink()
     assert run("data", "stats", maps) == 0
     told = capsys.readouterr()
-    assert "warning: 1 faults were gone around" in told.err and "train: 1 images" in told.out
+    assert "warning: 1 fault was gone around" in told.err and "train: 1 images" in told.out
 
 
 @pytest.mark.parametrize(

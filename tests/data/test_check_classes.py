@@ -51,6 +51,13 @@ def test_unused_class() -> None:
     assert problem.id == "ring" and problem.severity == "warning"
 
 
+def test_numbers_without_names_are_one_finding() -> None:
+    space = LabelSpace(tuple(f"class {number}" for number in range(41)), 0)
+    found = only(check(_maps(_map(0, c1=400, c40=9), _map(1, c5=90), space=space)), "unused-class")
+    assert found.problem.value == "37 of the numbers up to 40 are in no mask"
+    assert "--format instance-ids" in found.problem.advice
+
+
 def test_unused_category_of_objects() -> None:
     space = LabelSpace(("disc", "square", "ring"))
     assert only(check(Memory(objects(), space)), "unused-class").problem.id == "ring"

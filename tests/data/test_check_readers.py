@@ -40,7 +40,12 @@ def test_an_image_without_a_header_in_a_yolo_set(tmp_path: Path, content: bytes,
 def test_a_label_file_that_is_no_text_is_the_annotations_fault(tmp_path: Path) -> None:
     _yolo(tmp_path)
     (tmp_path / "labels" / "1.txt").write_bytes(b"\xff\xfe\x00")
-    assert kinds(check_dataset(tmp_path)) == {"malformed-file": 1, "unreadable-sample": 1}
+    report = check_dataset(tmp_path)
+    assert kinds(report) == {"malformed-file": 1, "unreadable-sample": 1}
+    (finding,) = report.findings.of("unreadable-sample", "error")
+    problem = finding.problem
+    assert problem.file == tmp_path / "labels" / "1.txt"
+    assert str(tmp_path) not in problem.value
 
 
 @pytest.mark.parametrize("orientation", [3, 6])

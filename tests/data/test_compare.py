@@ -80,7 +80,7 @@ def test_pixels_below_another_object() -> None:
 def test_lost_objects_and_new_ones() -> None:
     change = cats([drawn(0, ["##.."])], [drawn(0, ["...#"])])
     assert (change.instances_in, change.instances_out, change.iou_sum) == (1, 1, 0.0)
-    assert change.changed == 1
+    assert (change.lost, change.changed, change.mean_iou) == (1, 0, None)
     assert cats([drawn(0, ["##"])], []).instances_out == 0
 
 
@@ -98,6 +98,13 @@ def test_crowds() -> None:
     # Of two equal masks the crowd is taken for the crowd.
     assert cats([plain, crowd, plain], [crowd, plain]).crowds_dropped == 0
     assert cats([plain, crowd], [crowd, plain]).crowds_dropped == 0
+
+
+def test_a_dropped_crowd_changes_no_mask() -> None:
+    plain = drawn(0, ["##.."])
+    change = cats([plain, drawn(0, ["..##"], crowd=True)], [plain])
+    assert (change.instances_in, change.instances_out, change.crowds_dropped) == (2, 1, 1)
+    assert (change.lost, change.changed, change.mean_iou) == (1, 0, 1.0)
 
 
 def test_bare_boxes() -> None:
@@ -121,7 +128,8 @@ def test_equal_outlines_need_no_raster(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_empty_masks_are_equal() -> None:
     empty = drawn(0, ["..."])
     assert cats([empty], [empty]).changed == 0
-    assert cats([empty, drawn(0, ["#.."])], [drawn(0, ["#.."])]).changed == 1
+    change = cats([empty, drawn(0, ["#.."])], [drawn(0, ["#.."])])
+    assert (change.lost, change.changed) == (1, 0)
 
 
 def test_attributes() -> None:
@@ -146,7 +154,7 @@ def test_attributes() -> None:
 
 def test_a_sample_that_does_not_come_back() -> None:
     made = compared(sample("a", (1, 2), drawn(0, ["##"])), None)
-    assert (made.classes[0].instances_out, made.classes[0].changed) == (0, 1)
+    assert (made.classes[0].instances_out, made.classes[0].lost) == (0, 1)
     made = compared(mapped("a", ["012"]), None, MAPS, objects_survive=False, labels=True)
     assert made.pixels_changed == 3
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.data.listed import Listed, drawn, mapped, picture, sample
 from vitrail.data import convert as module
+from vitrail.data.check import check_dataset
 from vitrail.data.convert import LossyConversionError, convert
 from vitrail.data.derive import Relabelled
 from vitrail.data.formats import formats
@@ -113,6 +114,40 @@ def test_ignored_pixels_are_lost_in_a_format_without(tmp_path: Path) -> None:
     parts = {"train": Listed([mapped("a", ["00x1"])], MAPS)}
     with pytest.raises(LossyConversionError, match="1 of 4 labelled pixels change"):
         convert(parts, tmp_path / "out", "coco")
+
+
+def test_lost_objects_are_not_changed_masks(tmp_path: Path) -> None:
+    found = (drawn(0, ["##..", "##.."]), drawn(0, ["...#", "...#"], crowd=True))
+    parts = {"train": Listed([sample("a", (2, 4), *found)], THINGS)}
+    report = convert(parts, tmp_path / "out", "yolo", allow_lossy=True)
+    assert report.losses == ("2 objects come back as 1 (1 lost)", "1 crowd comes back as none")
+
+
+def test_void_around_objects_is_what_objects_leave_unsaid(tmp_path: Path) -> None:
+    """From objects to panoptic and back again; the crowd is ignored only as it is painted."""
+    found = (drawn(0, DISC), drawn(1, ["....#", *["....."] * 4], crowd=True))
+    parts = {"train": Listed([sample("a", (5, 5), *found), sample("b", (5, 5), seed=1)], THINGS)}
+    there = convert(parts, tmp_path / "panoptic", "coco-panoptic")
+    assert there.lossless
+    assert "pixels outside all objects are written as void: of no class, ignored in training" in (
+        there.notes
+    )
+    back = convert(dict(open_dataset(tmp_path / "panoptic").items()), tmp_path / "back", "coco")
+    outside = 50 - sum(row.count("#") for row in DISC) - 1
+    assert back.lossless and f"{outside} ignored pixels lie outside all objects" in back.notes[-1]
+    checked = check_dataset(tmp_path / "panoptic")
+    assert "nothing-labelled" not in {code for code, _ in checked.findings.kinds()}
+
+
+def test_stuff_is_lost_in_a_format_of_objects(tmp_path: Path) -> None:
+    labels = np.zeros((5, 5), np.uint8)
+    labels[0] = 255
+    both = dataclasses.replace(
+        sample("a", (5, 5), drawn(1, ["....."] * 4 + ["##..."])), label_map=labels
+    )
+    labels[4, :2] = 1
+    with pytest.raises(LossyConversionError, match="18 of 25 labelled pixels change"):
+        convert({"train": Listed([both], THINGS)}, tmp_path / "out", "coco")
 
 
 def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
@@ -274,7 +309,7 @@ def test_lost_and_repainted_images_are_found_out(
     report = convert({"train": Listed(found, THINGS)}, tmp_path / "out", "coco", allow_lossy=True)
     assert "1 image does not come back: c" in report.losses
     assert "1 image changes its pixels: b" in report.losses
-    assert "3 objects come back as 2" in report.losses
+    assert "3 objects come back as 2 (1 lost)" in report.losses
 
 
 def test_splits_that_flow_together_are_told(
@@ -298,7 +333,7 @@ def test_classes_that_change_are_told(tmp_path: Path, monkeypatch: pytest.Monkey
     replaced(monkeypatch, "coco", spoil)
     report = convert(plain(), tmp_path / "out", "coco", allow_lossy=True)
     assert report.losses[0] == "1 class does not come back: cat"
-    assert "4 objects come back as 2" in report.losses
+    assert "4 objects come back as 2 (2 lost)" in report.losses
 
     def turn(write, splits, folder: Path, options) -> None:
         write({n: Relabelled(s, ["dog", "cat"]) for n, s in splits.items()}, folder, options)

@@ -222,3 +222,10 @@ def test_lost_list(tmp_path: Path) -> None:
     (tmp_path / "split.json").write_text('{"parts": {"train": {}}}', "utf-8")
     with pytest.raises(DataError, match=r"train\.txt: cannot be read"):
         read_split(tmp_path)
+
+
+@pytest.mark.parametrize("id", ["caf\udce9", "a\nb"])
+def test_ids_that_no_list_can_hold_leave_nothing_behind(id: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no list can hold it: rename the file"):
+        write_split(tmp_path / "out", {"train": ["a", id]}, {})
+    assert not (tmp_path / "out").exists()

@@ -127,10 +127,11 @@ def _contents(root: Path) -> str:
         return f"it is a file of {root.stat().st_size:,} bytes"
     suffixes: dict[str, int] = {}
     folders: list[str] = []
+    at_top = False
     for where, below, files in os.walk(root):
         depth = len(Path(where).relative_to(root).parts)
         if depth == 0:
-            folders = sorted(below)
+            folders, at_top = sorted(below), bool(files)
         if depth >= 3:
             below.clear()
         for name in files:
@@ -140,8 +141,10 @@ def _contents(root: Path) -> str:
         return "it holds no files"
     common = sorted(suffixes.items(), key=lambda pair: -pair[1])[:6]
     held = ", ".join(f"{count:,} {suffix}" for suffix, count in common)
-    inside = f" in the folders {', '.join(folders[:8])}" if folders else ""
-    return f"it holds {held}{inside}"
+    if not folders:
+        return f"it holds {held}"
+    here = "itself and in " if at_top else ""
+    return f"it holds {held} in {here}the folders {', '.join(folders[:8])}"
 
 
 def _open_splits(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ class ClassChange:
     instances_out: int = 0
     masks_in: int = 0
     """Instances with a mask, in formats that have objects at all."""
+    lost: int = 0
+    """Those of them that do not come back, not even in part."""
     iou_sum: float = 0.0
-    """Over those; one that does not come back counts 0."""
+    """Over those that come back."""
     changed: int = 0
     """Those that come back with another mask."""
     holes_filled: int = 0
@@ -44,9 +46,14 @@ class ClassChange:
     pixels_same: int = 0
 
     @property
+    def masks_back(self) -> int:
+        """Instances with a mask that come back, changed or not."""
+        return self.masks_in - self.lost
+
+    @property
     def mean_iou(self) -> float | None:
-        """Of the instances; None where there are none with a mask."""
-        return self.iou_sum / self.masks_in if self.masks_in else None
+        """Of the instances that come back; None where there are none with a mask."""
+        return self.iou_sum / self.masks_back if self.masks_back else None
 
     @property
     def label_iou(self) -> float | None:
@@ -89,13 +96,24 @@ class Comparison:
         Whether the format has objects at all. Without, they are only counted.
     labels:
         Whether to compare label maps too.
+    void_outside:
+        The format has objects alone, and a set of both without a background class is to go into
+        it. Ignore is all that such a set says of pixels outside its objects, and nothing is what
+        the format says of them: that is the same. Crowds are then of their class, not ignored.
     """
 
     def __init__(
-        self, before: LabelSpace, after: LabelSpace, *, objects_survive: bool, labels: bool
+        self,
+        before: LabelSpace,
+        after: LabelSpace,
+        *,
+        objects_survive: bool,
+        labels: bool,
+        void_outside: bool = False,
     ) -> None:
         self.before, self.after = before, after
         self.objects_survive, self.labels = objects_survive, labels
+        self.void_outside = void_outside
         self.table = class_table(before, after)
         self.classes = [ClassChange(name) for name in before.classes]
         self.added = 0
@@ -104,6 +122,8 @@ class Comparison:
         """By attribute, the objects that come back without it."""
         self.unlabelled_lost = 0
         """Images that no longer say which classes nobody annotated."""
+        self.unmarked = 0
+        """Ignored pixels that come back as pixels of no object, where that says the same."""
         # Rows: classes, background, ignore; columns: the same, and what did not come back.
         self._confusion = np.zeros((len(before.classes) + 2, len(after.classes) + 3), np.int64)
 
@@ -130,9 +150,23 @@ class Comparison:
         old = _canonical(before, self.before)
         absent = len(self.after.classes) + 2
         new = np.full_like(old, absent) if after is None else _canonical(after, self.after)
+        if self.void_outside and after is not None:
+            self._even_out(old, new, after)
         columns = absent + 1
         counts = np.bincount((old * columns + new).ravel(), minlength=self._confusion.size)
         self._confusion += counts.reshape(self._confusion.shape)
+
+    def _even_out(self, old: np.ndarray, new: np.ndarray, after: Sample) -> None:
+        """Write into ``new`` what objects say in another way than the label map; see the class."""
+        outside = len(self.after.classes)
+        ignored = old == len(self.before.classes) + 1
+        unmarked = ignored & (new == outside)
+        new[unmarked] = outside + 1
+        self.unmarked += int(np.count_nonzero(unmarked))
+        if any(one.crowd for one in after.instances or ()):
+            plain = tuple(replace(one, crowd=False) for one in after.instances or ())
+            crowds = ~ignored & (new == outside + 1)
+            new[crowds] = _canonical(replace(after, instances=plain), self.after)[crowds]
 
     def _target(self, row: int) -> int | None:
         """The column that a row of the confusion should be in, all of it."""
@@ -245,11 +279,14 @@ class Comparison:
         if not has_mask(old):
             change.boxes_dropped += new is None
             return
+        if new is None:
+            change.lost += 1
+            return
         change.iou_sum += iou
         if iou == 1.0:
             return
         change.changed += 1
-        if new is None or old.mask is None or new.mask is None:
+        if old.mask is None or new.mask is None:
             return
         target = self.table[old.class_id]
         spares = [one.mask for one in spare if one.class_id == target]

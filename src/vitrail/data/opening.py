@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ from pydantic import ValidationError
 
 from vitrail.data.formats import formats, get_format
 from vitrail.data.formats.base import Dataset, Format, Options, refuse
+from vitrail.data.formats.files import file_exists, read_json, read_text
 from vitrail.errors import DataError, ParameterError, nearest
+
+_MOST_FILES, _LARGEST = 16, 64 * 1024**2
+"""Files, and bytes of one, that are looked into where no layout is recognised."""
 
 
 def recognise(root: Path) -> list[tuple[Format, str]]:
@@ -21,8 +26,7 @@ def recognise(root: Path) -> list[tuple[Format, str]]:
     DataError
         there is nothing at the path.
     """
-    if not root.exists():
-        raise DataError(f"{root}: no such file or folder")
+    _check_exists(root)
     found = ((format, format.recognise(root)) for format in formats().values())
     return [(format, reason) for format, reason in found if reason]
 
@@ -59,14 +63,13 @@ def open_dataset(
     """
     root = Path(root)
     if format is not None:
-        if not root.exists():
-            raise DataError(f"{root}: no such file or folder")
+        _check_exists(root)
         chosen, reason = get_format(format), "format given"
     else:
         matches = recognise(root)
         if not matches:
             raise DataError(
-                f"{root}: no known layout of labels; name one with --format: "
+                f"{root}: no known layout of labels; {_broken(root)}name one with --format: "
                 + ", ".join(formats())
             )
         chosen, reason = matches[0]
@@ -79,6 +82,44 @@ def open_dataset(
             dataset[split]
         refuse(dataset.problems)
     return dataset
+
+
+def _check_exists(root: Path) -> None:
+    try:
+        there = root.exists()
+    except OSError as error:  # above all a name that is too long
+        raise DataError(f"{str(root)[:80]}...: cannot be opened ({error.strerror})") from None
+    if not there:
+        raise DataError(f"{root}: no such file or folder")
+
+
+def _broken(root: Path) -> str:
+    """The first annotation file that cannot be read, and why: ``"FILE: ...; "``; or nothing.
+
+    Only JSON, XML and YAML at the root and in its ``annotations`` are looked at.
+    """
+    files = [root] if root.is_file() else []
+    for folder in () if files else (root, root / "annotations"):
+        try:
+            files += sorted(path for path in folder.iterdir() if file_exists(path))
+        except OSError:
+            continue
+    texts = [path for path in files if path.suffix.lower() in (".json", ".xml", ".yaml", ".yml")]
+    for path in texts[:_MOST_FILES]:
+        try:
+            if path.suffix.lower() != ".json":
+                if not read_text(path, _LARGEST).strip():
+                    return f"{path}: the file is empty; "
+            elif not path.stat().st_size:
+                return f"{path}: the file is empty (0 bytes); "
+            elif path.stat().st_size <= _LARGEST:
+                content = read_json(path)
+                # A list may be that of an annotation tool's tasks, which none of ours knows.
+                if content == [] or not isinstance(content, dict | list):
+                    return f"{path}: holds {json.dumps(content):.40}, expected annotations; "
+        except (DataError, OSError) as error:
+            return f"{error}; "
+    return ""
 
 
 def parse_options(model: type[Options], given: Mapping[str, Any], name: str) -> Options:

@@ -93,6 +93,7 @@ def read_back(
         new_space,
         objects_survive=capacity.instances and (own_objects or not capacity.labels),
         labels=own_labels or not capacity.instances,
+        void_outside=own_objects and space.background is None and not capacity.labels,
     )
     places = pair_samples(before, after)
     lost: list[str] = []
@@ -276,13 +277,16 @@ def _object_losses(comparison: Comparison, own: bool) -> list[str]:
         return [f"{_count(total, 'object', 'objects')} become pixels of their classes{more}"]
     lines: list[str] = []
     back = sum(one.instances_out for one in classes)
-    if any(one.instances_in != one.instances_out for one in classes):
-        lines.append(f"{_count(total, 'object', 'objects')} come back as {back:,}")
+    lost = sum(one.lost for one in classes)
+    if lost or any(one.instances_in != one.instances_out for one in classes):
+        more = f" ({lost:,} lost)" if lost else ""
+        lines.append(f"{_count(total, 'object', 'objects')} come back as {back:,}{more}")
     if changed := sum(one.changed for one in classes):
-        masks = sum(one.masks_in for one in classes)
+        masks = sum(one.masks_back for one in classes)
         mean = sum(one.iou_sum for one in classes) / masks
+        what = "masks that come back" if lost else "masks"
         lines.append(
-            f"{changed:,} of {masks:,} masks change (mean IoU of all {_rounded_down(mean)})"
+            f"{changed:,} of {masks:,} {what} change (mean IoU of all {_rounded_down(mean)})"
         )
     kinds = (
         ("holes_filled", "hole is filled", "holes are filled"),
@@ -346,5 +350,10 @@ def _notes(
         yield f"the classes have another order: {', '.join(new.classes)}"
     if old.original_ids is not None and new.original_ids != old.original_ids:
         yield "the data set's own class numbers change"
+    if comparison.unmarked:
+        pixels = _count(comparison.unmarked, "ignored pixel lies", "ignored pixels lie")
+        yield f"{pixels} outside all objects; nothing is said of such pixels any more"
+    if capacity.labels and not comparison.labels and new.background is None:
+        yield "pixels outside all objects are written as void: of no class, ignored in training"
     if capacity.labels and old.background is not None and new.background is None:
         yield f"{old.classes[old.background]!r} is no longer marked as the background"

@@ -258,14 +258,14 @@ def write_split(
     OutputError
         a file is there already, or cannot be written.
     DataError
-        an id holds a line break, so that it would not come back.
+        an id holds a line break or is not UTF-8, so that it would not come back.
     """
-    make_folder(folder)
     texts = {f"{name}.txt": "".join(f"{id}\n" for id in ids) for name, ids in parts.items()}
     for id in (id for ids in parts.values() for id in ids):
         if id.splitlines() != [id] or id.encode("utf-8", "replace").decode() != id:
             raise DataError(
-                f"the id {id!r} holds a line break or is not UTF-8; no list can hold it"
+                f"the id {id!a} holds a line break or is not UTF-8; no list can hold it: rename "
+                "the file of the image, and that of its labels"
             )
     listed = {name: {"file": f"{name}.txt", "images": len(ids)} for name, ids in parts.items()}
     texts["split.json"] = (
@@ -275,6 +275,7 @@ def write_split(
     for path in paths:
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists; --overwrite replaces it")
+    make_folder(folder)
     for path, text in zip(paths, texts.values(), strict=True):
         write_atomically(path, lambda file, text=text: file.write(text.encode("utf-8")))
     return paths

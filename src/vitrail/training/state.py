@@ -118,8 +118,13 @@ class State:
         if averaged is not None:
             _fill(averaged, self._named("averaged/"), self.path)
         values: dict[int, dict[str, Tensor]] = {}
+        parameters = [one for group in optimizer.param_groups for one in group["params"]]
         for name, value in self._named("optimizer/").items():
             index, key = name.split("/", 1)
+            like = parameters[int(index)]
+            if value.shape == like.shape:
+                # Fused optimizers go through memory in order: it has to be the parameter's own.
+                value = torch.empty_like(like, dtype=value.dtype).copy_(value)
             values.setdefault(int(index), {})[key] = value
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": values, "param_groups": groups})

@@ -98,6 +98,18 @@ def test_an_unknown_colour_is_named_with_the_nearest_class_and_counted(root: Pat
     assert nearest.tolist() == [[2, 1, 2], [2, 2, 0]]
 
 
+def test_jpeg_masks_without_a_list_are_called_jpeg(tmp_path: Path) -> None:
+    photo(tmp_path / "images" / "a.jpg", 32, 32)
+    save(tmp_path / "masks" / "a.png", np.full((32, 32, 3), (128, 0, 0), np.uint8))
+    with pytest.raises(DataError, match="no list of classes and colours") as caught:
+        opened(FORMAT, tmp_path)
+    assert "JPEG" not in str(caught.value)
+    (tmp_path / "masks" / "a.png").unlink()
+    save(tmp_path / "masks" / "a.jpg", np.full((32, 32, 3), (128, 0, 0), np.uint8))
+    with pytest.raises(DataError, match=r"the masks are JPEG \(a\.jpg\).*export them as PNG"):
+        opened(FORMAT, tmp_path)
+
+
 def test_nearest_reads_jpeg_masks_which_are_refused_otherwise(root: Path) -> None:
     (root / "train_labels" / "a.png").unlink()
     labels = np.zeros((32, 32), np.uint8)

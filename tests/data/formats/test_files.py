@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from vitrail.data.formats.files import header_size, inside, list_images, read_json
+from vitrail.data.formats.files import file_exists, header_size, inside, list_images, read_json
 from vitrail.errors import DataError, ImageError
 
 
@@ -17,6 +17,14 @@ from vitrail.errors import DataError, ImageError
 def test_names_that_lead_out(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected the name of a file inside"):
         inside(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["a" * 256, "é" * 128 + "/a.jpg", "a\\" + "b" * 256, "a/" * 2049])
+def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is too long, expected at most 255 bytes"):
+        inside(tmp_path, name)
+    assert not file_exists(tmp_path / name)
+    assert inside(tmp_path, "a" * 255) == tmp_path / ("a" * 255)
 
 
 def test_names_from_windows(tmp_path: Path) -> None:

@@ -59,6 +59,25 @@ def test_grey_masks(tmp_path: Path, masks: list[np.ndarray], expected: list[str]
     assert recognised(tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("masks", "hint"),
+    [
+        ([blobs(1, 5 + i, 40) for i in range(4)], True),
+        ([blobs(1, 2, 3 + i, dtype=np.uint16) for i in range(4)], True),
+        ([blobs(1, 5, 40)] * 4, False),  # the same classes everywhere
+        ([blobs(1, 5 + i, 40, 255) for i in range(4)], False),  # void
+        ([blobs(1, 5 + i, 40, 1, 5 + i, 40) for i in range(4)], False),  # in two parts
+    ],
+)
+def test_few_objects_with_gaps_are_told_as_an_alternative(
+    tmp_path: Path, masks: list[np.ndarray], hint: bool
+) -> None:
+    pairs(tmp_path, {f"m{number}": mask for number, mask in enumerate(masks)})
+    assert recognised(tmp_path) == ["index-masks"]
+    found = look(tmp_path)
+    assert found and ("could also be instance-ids" in found.reason) == hint
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_numbers_of_objects_with_gaps(tmp_path: Path, suffix: str) -> None:
     """Objects that others hide leave gaps; 16 bits in PNG, 32 in TIFF, however small they are."""

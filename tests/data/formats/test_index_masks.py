@@ -143,7 +143,7 @@ def test_classes_that_nobody_lists_are_counted_and_said(tmp_path: Path) -> None:
     assert dataset.space.background is None
     (note,) = dataset.problems
     assert (note.code, note.severity) == ("unnamed-classes", "note")
-    assert "1 masks hold values up to 4" in note.value
+    assert "1 mask holds values up to 4" in note.value
 
 
 def test_classes_background_and_ignore_by_option(tmp_path: Path) -> None:

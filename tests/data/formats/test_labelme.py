@@ -283,6 +283,22 @@ def test_files_that_are_no_json_are_told(tmp_path, content):
     assert dataset["all"].ids == ["a"]
 
 
+@pytest.mark.parametrize("shapes", ["null", "3", "{}"])
+def test_shapes_that_are_no_list_are_an_error(tmp_path, shapes):
+    root = labelme_set(tmp_path, [shape()])
+    (root / "bad.json").write_text(f'{{"version": "5", "imagePath": "a.png", "shapes": {shapes}}}')
+    dataset = open_labelme(root, LabelmeOptions())
+    (problem,) = dataset.problems
+    assert (problem.code, problem.severity) == ("malformed-file", "error")
+    assert problem.value.startswith("shapes is ") and problem.expected == "a list of shapes"
+
+
+def test_a_folder_of_images_whose_name_is_too_long(tmp_path):
+    root = labelme_set(tmp_path, [shape()])
+    with pytest.raises(DataError, match="no such folder of images"):
+        open_labelme(root, LabelmeOptions(images=Path("x" * 5000)))
+
+
 def test_other_json_files_are_left_out(tmp_path):
     root = labelme_set(tmp_path, [shape()])
     (root / "coco.json").write_text('{"images": []}')

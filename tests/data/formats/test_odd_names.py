@@ -12,7 +12,7 @@ from tests.data.formats.annotation_tools import (
     sources,
     write_picture,
 )
-from vitrail.data.formats import cvat, labelme, labelstudio, yolo
+from vitrail.data.formats import coco, coco_panoptic, cvat, labelme, labelstudio, openimages, yolo
 from vitrail.data.formats.base import Format
 from vitrail.data.formats.image_index import ImageIndex, name_parts, sample_ids
 from vitrail.data.sample import Instance, Sample
@@ -52,7 +52,7 @@ def test_any_name_survives(tmp_path, format, name):
 
 
 @pytest.mark.parametrize(
-    "format", [yolo.FORMAT, labelme.FORMAT, labelstudio.FORMAT], ids=lambda format: format.name
+    "format", [labelme.FORMAT, labelstudio.FORMAT], ids=lambda format: format.name
 )
 def test_names_that_are_not_utf8_survive(tmp_path, format):
     ours = sample(tmp_path, NOT_UTF8)
@@ -64,6 +64,29 @@ def test_names_that_are_not_utf8_survive(tmp_path, format):
 def test_xml_cannot_hold_names_that_are_not_utf8(tmp_path):
     with pytest.raises(DataError, match="cannot hold"):
         written(cvat.FORMAT, tmp_path / "set", sample(tmp_path, NOT_UTF8))
+
+
+def test_yolo_tells_of_names_that_are_not_utf8(tmp_path):
+    back = written(yolo.FORMAT, tmp_path / "set", sample(tmp_path, "a"))
+    images = tmp_path / "set/images/train"
+    write_picture(images / "b.png", SIZE).rename(images / f"{NOT_UTF8}.png")
+    assert list(back["train"].ids) == ["a"]
+    (fault,) = (problem for problem in back.problems if problem.severity == "error")
+    assert (fault.code, fault.file) == ("file-name", images)
+    assert "caf\\udce9.png' is not UTF-8" in fault.value and "rename" in fault.advice
+
+
+@pytest.mark.parametrize(
+    "format",
+    [yolo.FORMAT, coco.FORMAT, coco_panoptic.FORMAT, openimages.FORMAT],
+    ids=lambda format: format.name,
+)
+def test_writers_say_which_file_to_rename(tmp_path, format):
+    ours = sample(tmp_path, NOT_UTF8)
+    with pytest.raises(DataError, match="rename the file") as told:
+        written(format, tmp_path / "set", ours)
+    assert "caf\\udce9.png'" in str(told.value) and "not UTF-8" in str(told.value)
+    assert "{" not in str(told.value)
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)

@@ -163,6 +163,16 @@ def test_lists_of_other_systems(home: Path, root: Path) -> None:
         opened(root)
 
 
+def test_listed_names_that_are_too_long_for_a_file(home: Path, root: Path) -> None:
+    path = home / "ImageSets" / "Segmentation" / "train.txt"
+    path.write_text(f"2007_000032\n{'a' * 5000}\n{'b' * 253}\n")
+    dataset = opened(root, splits="train")
+    assert dataset["train"].ids == ["2007_000032"]
+    told = [one for one in dataset.problems if one.severity == "error"]
+    assert told[0].code == "unsafe-name" and "too long" in told[0].value
+    assert [one.id for one in told[1:]] == ["b" * 253] * len(told[1:]) and told[1:]
+
+
 def test_an_empty_list(home: Path, root: Path) -> None:
     (home / "ImageSets" / "Segmentation" / "val.txt").write_text("\n \n")
     dataset = opened(root)

@@ -310,6 +310,15 @@ def test_aliases_that_would_expand_without_end_cost_nothing(tmp_path):
         open_yolo(tmp_path, YoloOptions())
 
 
+def test_entries_too_long_for_a_file_are_missing(tmp_path):
+    root = yolo_set(tmp_path, "")
+    names = f"path: {'p' * 300}\nnames: [cat, dog]\n"
+    (root / "data.yaml").write_text(f"train: images/train\nval: {'v' * 5000}.txt\n{names}")
+    dataset = open_yolo(root, YoloOptions())
+    assert dataset["train"].ids == ["a"] and list(dataset.splits) == ["train"]
+    assert any(one.severity == "error" for one in dataset.problems)
+
+
 def test_the_number_of_classes_is_compared(tmp_path):
     yolo_set(tmp_path, "")
     (tmp_path / "data.yaml").write_text("train: images/train\nnames: [a]\nnc: 3\n")

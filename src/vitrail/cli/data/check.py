@@ -49,6 +49,13 @@ def check(
 ) -> None:
     """Look for faults in a data set; exits 1 where there are errors."""
     from vitrail.data.check import KEEP, check_dataset
+    from vitrail.errors import ParameterError
+
+    folder = report_to is None or report_to.is_dir()
+    if report_to and not folder and report_to.suffix.lower() not in ("", ".html", ".htm"):
+        raise ParameterError(
+            f"--report {report_to}: expected a file that ends in .html, or a folder"
+        )
 
     with common.progress(not as_json) as tell:
         report = check_dataset(

@@ -86,10 +86,11 @@ def open_parts(
     chosen = names_of(splits)
     parts = {name: dataset[name] for name in (chosen or dataset.splits)}
     print(f"{path}: {dataset.format} ({dataset.reason})", file=sys.stderr)
-    if faults := sum(problem.severity == "error" for problem in dataset.problems):
+    if faults := [problem for problem in dataset.problems if problem.severity == "error"]:
+        first, count = faults[0], len(faults)
+        counted = f"{count:,} faults were" if count > 1 else "1 fault was"
         print(
-            f"warning: {faults} faults were gone around, the first: {dataset.problems[0]}; "
-            "`vitrail data check` lists them",
+            f"warning: {counted} gone around, the first: {first}; `vitrail data check` lists them",
             file=sys.stderr,
         )
     return dataset, parts

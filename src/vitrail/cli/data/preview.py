@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from vitrail.data.augment import AugmentConfig
 
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""Kinds of pictures that a sheet is written as."""
+
 
 def preview(
     path: common.Path_,
@@ -52,10 +55,12 @@ def preview(
     from vitrail.atomic import make_folder
     from vitrail.data.preview import augmented, choose, overlay, pair
     from vitrail.data.split import Joined
-    from vitrail.errors import DataError, ImageError, SourceError
+    from vitrail.errors import DataError, ImageError, ParameterError, SourceError
     from vitrail.result.legend import contact_sheet
     from vitrail.result.write import write_picture
 
+    if out.suffix.lower() not in _ENDINGS:
+        raise ParameterError(f"--out {out}: expected a name that ends in {', '.join(_ENDINGS)}")
     augment = augment or recipe is not None or bool(augment_settings)
     config, side = _augmentation(recipe, augment_settings, size) if augment else (None, 0)
     dataset, parts = common.open_parts(path, format, settings, splits, strict=False)

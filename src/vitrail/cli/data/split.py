@@ -77,6 +77,8 @@ def split(
     check_outside(to, path)
     dataset, sources = common.open_parts(path, format, settings, splits)
     whole = Joined(sources)
+    if folds is not None and folds > len(whole):
+        raise ParameterError(f"--folds {folds}: there are {len(whole)} images, a fold needs one")
     shares = (
         parse_parts(parts)
         if folds is None

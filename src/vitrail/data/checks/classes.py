@@ -24,6 +24,7 @@ _NEARLY_ALL = 0.9
 """Share of the objects of no class that have one number, from which that is no slip of the hand."""
 _FOREIGN = re.compile(r"(?:the class '|category_id is )(\d{1,9})'?")
 """What readers of YOLO and COCO say of an object of a class that is not listed."""
+_NUMBERED = "if these number objects: --format instance-ids; if classes, list their names"
 _VOID = {"void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare", "don't care"}
 
 
@@ -210,10 +211,16 @@ def _check_use(totals: Totals, pen: Pen) -> None:
     space, everywhere = totals.space, _use(totals.all)
     if not totals.has_maps and not totals.has_objects:
         return
-    for number, name in enumerate(space.classes):
-        if not everywhere[number] and number != space.background:
-            where = f"class {number}: no pixel and no object"
-            pen.note("unused-class", where, "an annotation", id=name)
+    unused = [k for k in np.flatnonzero(~everywhere).tolist() if k != space.background]
+    unnamed = [k for k in unused if space.classes[k] == f"class {k}"]
+    if totals.has_maps and len(unnamed) > 1:
+        # Readers that find no list of classes take each number up to the highest for one.
+        value = f"{len(unnamed)} of the numbers up to {len(space.classes) - 1} are in no mask"
+        pen.note("unused-class", value, "class ids without gaps", advice=_NUMBERED)
+        unused = [k for k in unused if k not in unnamed]
+    for number in unused:
+        where = f"class {number}: no pixel and no object"
+        pen.note("unused-class", where, "an annotation", id=space.classes[number])
     for split, counts in totals.splits.items():
         part = Pen(split)
         lacking = everywhere & ~_use(counts)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -108,7 +111,9 @@ class Workers:
             return
         done = 0
         try:
-            for result in self._pool.map(function, tasks):
+            with _undisturbed():  # all workers are started here
+                results = self._pool.map(function, tasks)
+            for result in results:
                 done += 1
                 yield result
         except BrokenProcessPool:
@@ -122,6 +127,34 @@ class Workers:
 
 _Similar = tuple[float, bool]
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Until left, Ctrl-C and SIGTERM wait; processes started meanwhile are born deaf to them.
+
+    A process that was started but not yet told what to run would end with a traceback.
+    """
+    waiting: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        # A mask alone would not do: other threads of this process can be given the signal.
+        for number in _STOPPING:
+            if signal.getsignal(number) is not None:  # None: not set by Python
+                before[number] = signal.signal(number, lambda one, _: waiting.append(one))
+    masked = hasattr(signal, "pthread_sigmask")  # which Windows lacks
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING) if masked else ()
+    try:
+        yield
+    finally:
+        if masked:
+            signal.pthread_sigmask(signal.SIG_SETMASK, old)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in waiting[:1]:
+            signal.raise_signal(number)
+
 
 def _start(sources: Mapping[str, SampleSource]) -> None:
     global _sources, _masks, _comparer
@@ -132,6 +165,9 @@ def _start(sources: Mapping[str, SampleSource]) -> None:
 
 def _unpack(packed: bytes) -> None:
     """In a worker; what it was sent was made by this package's own parent process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which then ends us
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     _start(pickle.loads(packed))
 
 

@@ -75,7 +75,9 @@ READER_CODES: dict[str, Code] = {
         "correct the entry, or restore the folder",
     ),
     "unsafe-name": Code(
-        "error", "a file name that leads out of the data set", "correct the name in the index"
+        "error",
+        "a file name that leads out of the data set, or that no file can have",
+        "correct the name in the index",
     ),
     "broken-link": Code(
         "error", "a link to a file that is not there", "restore the file, or remove the link"

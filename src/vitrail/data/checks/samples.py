@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from vitrail.data.checks.masks import RawMask, blame, histogram, look_at_mask
 from vitrail.data.checks.native import DecoderMessages
 from vitrail.data.checks.objects import check_objects
 from vitrail.data.checks.tally import ClassCounts, Palettes, Used
+from vitrail.data.formats.coco_panoptic import PanopticSource
 from vitrail.data.formats.openimages import OpenImagesSource
 from vitrail.data.formats.yolo import YoloSource
 from vitrail.data.sample import LabelSpace, Sample, SampleSource
@@ -121,7 +123,7 @@ class _Look:
             if len(self.pen.found) == before:
                 self._look_at_blamed(fault)
             if len(self.pen.found) == before:
-                self.pen.note("unreadable-sample", fault, "an annotation that can be read")
+                self._unreadable(fault, "an annotation that can be read")
         else:
             self._look_at_labels(sample, raw, before)
             self._look_at_objects(sample)
@@ -146,6 +148,16 @@ class _Look:
             self.pen.note("exif-ambiguous", value, "an upright image")
             return
         _compare_sizes(picture, sample.size, self.pen)
+
+    def _unreadable(self, fault: str, expected: str) -> None:
+        """A finding at the file that the message begins with, as all of vitrail's do."""
+        for cut in re.finditer("[:,] ", fault):
+            # Unlike Path.is_file, which raises for text that is too long for a name.
+            if os.path.isfile(file := fault[: cut.start()]):  # noqa: PTH113
+                value = fault[cut.end() :]
+                self.pen.note("unreadable-sample", value, expected, file=Path(file))
+                return
+        self.pen.note("unreadable-sample", fault, expected)
 
     def _look_at_blamed(self, fault: str) -> None:
         """Readers that take an image's size from the image fail where that is damaged.
@@ -210,7 +222,9 @@ class _Look:
             expected = f"class ids 0..{len(self.space.classes) - 1} or {self.space.ignore} (ignore)"
             self.pen.note("unknown-class-id", f"ids {shown}", expected, file=file)
             self._count_strange(values, values[unknown])
-        if (values == self.space.ignore).all():
+        # COCO panoptic lists images without any segment: all of such a PNG is void, as it should.
+        empty = isinstance(self.source, PanopticSource) and sample.instances == ()
+        if (values == self.space.ignore).all() and not empty:
             value = f"{self.space.ignore} (ignore) in every pixel"
             self.pen.note("nothing-labelled", value, "a class somewhere", file=file)
         if raw is not None and raw.palette:
@@ -224,7 +238,7 @@ class _Look:
         try:
             found = check_objects(sample.instances, self.space, sample.size, self.pen)
         except Exception as error:  # as above
-            self.pen.note("unreadable-sample", _told(error), "objects that can be read")
+            self._unreadable(_told(error), "objects that can be read")
             return
         self.stretch.counts.add_objects(found)
         if self.space.original_ids is None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from vitrail.data.formats.base import Problems
 from vitrail.data.formats.coco_json import list_categories
-from vitrail.data.formats.files import header_size, inside
+from vitrail.data.formats.files import file_exists, header_size, inside, is_too_long
 from vitrail.data.formats.image_index import sample_ids
 from vitrail.data.formats.shapes import frame, shown, whole
 from vitrail.data.sample import LabelSpace
@@ -228,6 +228,8 @@ def _positive(side: object) -> bool:
 
 
 def _unsafe(name: str) -> str | None:
+    if is_too_long(name):
+        return "a name that a file can have: at most 255 bytes"
     try:
         inside(Path(), name)
         name.encode("utf-8", "surrogateescape")
@@ -308,7 +310,7 @@ def existing(folder: Path, names: Sequence[str]) -> list[bool]:
         if below not in listings:
             listings[below] = _listing(folder / below)
         # Where case or accents are spelled otherwise, the file system decides.
-        found.append(last in listings[below] or (folder / name).is_file())
+        found.append(last in listings[below] or file_exists(folder / name))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vitrail.data.formats.coco_json import ends
+from vitrail.data.formats.files import file_exists, folder_exists
 from vitrail.errors import DataError
 
 _YEAR = re.compile(r"(?<=[A-Za-z_-])(19|20)\d\d$")
@@ -117,7 +118,7 @@ def given_files(root: Path, given: Path | Mapping[str, Path], task: str) -> dict
     else:
         files = {split: base / path for split, path in given.items()}
     for path in files.values():
-        if not path.is_file():
+        if not file_exists(path):
             raise DataError(f"{path}: no such annotation file; check the option annotations")
     return files
 
@@ -178,7 +179,7 @@ def _given_folder(root: Path, split: str, given: Given, option: str) -> Path | N
     if given is None:
         return None
     folder = (root.parent if root.is_file() else root) / given
-    if not folder.is_dir():
+    if not folder_exists(folder):
         raise DataError(f"{folder}: no such folder; check the option {option}")
     return folder
 
@@ -186,5 +187,5 @@ def _given_folder(root: Path, split: str, given: Given, option: str) -> Path | N
 def _fullest(folders: Sequence[Path], names: Sequence[str]) -> Path:
     """The first folder that holds most of a few of the files."""
     probes = names[:: max(1, len(names) // _PROBES)]
-    hits = [sum((folder / name).is_file() for name in probes) for folder in folders]
+    hits = [sum(file_exists(folder / name) for name in probes) for folder in folders]
     return folders[hits.index(max(hits))]

@@ -16,6 +16,7 @@ from vitrail.data.derive import objects
 from vitrail.data.formats.base import Options, Splits
 from vitrail.data.formats.files import copy_image, inside
 from vitrail.data.formats.outlines import drawable
+from vitrail.data.formats.writing import check_utf8
 from vitrail.data.sample import Instance, LabelSpace, Sample, SampleSource
 from vitrail.errors import DataError
 from vitrail.result import rle
@@ -184,10 +185,11 @@ def image_entry(sample: Sample, folder: Path, numbers: Numbers) -> dict[str, Any
     Raises
     ------
     DataError
-        the id is no file name, or the image is missing.
+        the id is no file name or not UTF-8, or the image is missing.
     OutputError
         it cannot be written.
     """
+    check_utf8(sample)
     below = inside(folder, sample.id)
     suffix = sample.path.suffix if sample.path else ".png"
     # Ids of files that differ in the suffix only have it already.

@@ -19,8 +19,10 @@ from vitrail.codecs.arrays import strips
 from vitrail.data.formats.base import Capacity, Dataset, Format, Options, Splits
 from vitrail.data.formats.files import write_png
 from vitrail.data.formats.folders_classes import CLASS_FILES, Colour
+from vitrail.data.formats.folders_layout import Layout
+from vitrail.data.formats.folders_look import sample_masks
 from vitrail.data.formats.folders_masks import mask_size, read_colours
-from vitrail.data.formats.folders_pairs import Pairs
+from vitrail.data.formats.folders_pairs import Pairs, is_lossy
 from vitrail.data.formats.folders_source import (
     PairSource,
     layouts_of,
@@ -157,7 +159,7 @@ def _open(root: Path, options: ColourOptions) -> Dataset:
     if listed is None:
         raise DataError(
             f"{root}: no list of classes and colours; expected one of {', '.join(CLASS_FILES[:6])} "
-            "in it, or set class_file=FILE; a line of a CSV is name,r,g,b"
+            "in it, or set class_file=FILE; a line of a CSV is name,r,g,b" + _jpeg_too(layouts)
         )
     made: Coding = coding(listed, options, by_colour=True)
     table = ColourTable(made.space, made.void_colours, options.unknown)
@@ -170,6 +172,17 @@ def _open(root: Path, options: ColourOptions) -> Dataset:
         partial(ColourMasks, table),
         problems,
         lossless=options.unknown != "nearest",
+    )
+
+
+def _jpeg_too(layouts: Sequence[Layout]) -> str:
+    """What else is wrong where the masks are JPEG, so that nobody writes a list in vain."""
+    lossy = [path for path in sample_masks(layouts) if is_lossy(path.name)]
+    if not lossy:
+        return ""
+    return (
+        f"; and the masks are JPEG ({lossy[0].name}), which alters colours at every edge: export "
+        "them as PNG, or set unknown=nearest beside the list"
     )
 
 

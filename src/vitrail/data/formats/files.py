@@ -23,6 +23,8 @@ from vitrail.errors import DataError, ImageError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 MAX_TEXT_BYTES = 4 * 1024**3
 """Largest annotation file that is read; COCO's largest is half a gigabyte."""
+_NAME_BYTES, _PATH_BYTES = 255, 4096
+"""Longest name of a file, and of one with its folders, on the usual file systems."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -88,8 +90,9 @@ def read_json(path: Path) -> Any:
     DataError
         it cannot be read or is not valid JSON (says the line and column).
     """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; "
@@ -101,14 +104,42 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: its JSON is nested too deeply to be annotations") from None
 
 
+def file_exists(path: Path) -> bool:
+    """Whether there is a file; False, too, for a name that the system refuses, as a long one."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def folder_exists(path: Path) -> bool:
+    """Whether there is a folder; False, too, for a name that the system refuses."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_too_long(name: str) -> bool:
+    """Whether no file can have this name: a part of more than 255 bytes, or 4096 in all."""
+    data = name.encode("utf-8", "replace")
+    parts = data.replace(b"\\", b"/").split(b"/")
+    return len(data) > _PATH_BYTES or any(len(part) > _NAME_BYTES for part in parts)
+
+
 def inside(root: Path, name: str) -> Path:
     """A file that an annotation names, as a path under ``root``; Windows separators are accepted.
 
     Raises
     ------
     DataError
-        the name is empty or absolute, or climbs out of the folder.
+        the name is empty or absolute, climbs out of the folder, or is too long for a file.
     """
+    if is_too_long(name):
+        raise DataError(
+            f"{name[:60]!r}...: is too long, expected at most {_NAME_BYTES} bytes for a file or "
+            "folder"
+        )
     windows = PureWindowsPath(name)
     parts = windows.parts if "\\" in name else PurePosixPath(name).parts
     climbs = ".." in parts or windows.drive or windows.root or name.startswith("/")

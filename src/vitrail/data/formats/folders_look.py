@@ -251,6 +251,8 @@ def _decide(
         return "instances", f"{shown}, which number objects (1..n in each)", values[-1] < 256
     if max(len(one.values) for one in peeks) > _MANY:
         return None
+    if _could_be_ids(peeks):
+        shown += " (could also be instance-ids, if these number objects)"
     return "index", shown, True
 
 
@@ -276,3 +278,15 @@ def _are_ids(peeks: Sequence[Peek]) -> bool:
     elif most <= 2 or runs < needed or same:
         return False
     return sum(map(_single_parts, filled)) >= needed
+
+
+def _could_be_ids(peeks: Sequence[Peek]) -> bool:
+    """Whether values taken for class ids may number objects all the same: three and more in a
+    mask, others from mask to mask, each in one part. 255 among 8 bits marks void of classes."""
+    filled = [one for one in peeks if one.values != (0,)]
+    sets = {frozenset(one.values) - {0} for one in filled}
+    if len(sets) < 2 or max(map(len, sets)) < 3 or any(one.channels > 1 for one in filled):
+        return False
+    if any(255 in one.values and not one.wide for one in filled):
+        return False
+    return sum(map(_single_parts, filled)) >= 0.8 * len(filled)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
-from vitrail.data.formats.files import IMAGE_SUFFIXES, list_images
+from vitrail.data.formats.files import IMAGE_SUFFIXES, folder_exists, list_images
 from vitrail.errors import DataError
 
 
@@ -80,7 +80,7 @@ def images_folder(said: Path, root: Path) -> Path:
     """
     beside = root if root.is_dir() else root.parent
     for folder in (said, beside / said):
-        if folder.is_dir():
+        if folder_exists(folder):
             return folder
     raise DataError(f"{said}: no such folder of images, neither here nor in {beside}")
 

@@ -141,13 +141,14 @@ def _seen_classes(root: Path, masks: Sequence[Path], problems: list[Problem]) ->
         except VitrailError:
             continue  # reading the sample says what is wrong with it
         highest = max(highest, *(value for value in values.tolist() if value != 255), 0)
+    held = "1 mask holds" if len(masks) == 1 else f"{len(masks):,} masks hold"
     problems.append(
         Problem(
             "unnamed-classes",
             "note",
             root,
             "",
-            f"no list of classes; {len(masks)} masks hold values up to {highest}",
+            f"no list of classes; {held} values up to {highest}",
             "classes.txt with a name a line",
             advice="set classes=NAME,NAME,...",
         )

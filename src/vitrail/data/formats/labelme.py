@@ -244,7 +244,11 @@ def _scan(
     except DataError as error:
         found.error("malformed-file", file, "", str(error), "the JSON of labelme", "mend the file")
         return False, None
-    if not isinstance(data, dict) or not isinstance(data.get("shapes"), list):
+    if isinstance(data, dict) and "shapes" in data and not isinstance(data["shapes"], list):
+        value = f"shapes is {shown(data['shapes'])}"
+        found.error("malformed-file", file, "", value, "a list of shapes", "mend the file")
+        return False, None
+    if not isinstance(data, dict) or "shapes" not in data:
         found.warning(
             "unknown-file", file, "", "JSON without shapes", "the JSON of labelme", "move it away"
         )

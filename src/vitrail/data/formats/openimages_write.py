@@ -15,9 +15,16 @@ from vitrail.atomic import make_folder, output_error
 from vitrail.data.derive import View
 from vitrail.data.formats.base import Options, Splits
 from vitrail.data.formats.files import inside, write_png
+from vitrail.data.formats.folders_pairs import is_utf8
 from vitrail.data.formats.openimages_index import BOX, FLAGS, MASK_BOX
 from vitrail.data.formats.openimages_objects import ATTRIBUTES
-from vitrail.data.formats.writing import check_names, object_splits, place_image, samples
+from vitrail.data.formats.writing import (
+    check_names,
+    check_utf8,
+    object_splits,
+    place_image,
+    samples,
+)
 from vitrail.data.sample import Instance, LabelSpace, Sample, SampleSource
 from vitrail.errors import DataError
 
@@ -84,6 +91,7 @@ def _write_split(folder: Path, split: str, source: SampleSource, labels: Sequenc
             )
         ]
         for sample in samples(source):
+            check_utf8(sample)
             place_image(sample, images)
             written[0].add({"ImageID": sample.id, "Subset": split})
             used: set[str] = set()
@@ -134,8 +142,14 @@ class _Table:
             raise output_error(self._path, error) from None
         except UnicodeEncodeError:
             raise DataError(
-                f"{self._path}: cannot hold {dict(row)!a:.200}: it is no UTF-8"
+                f"{self._path}: cannot hold {_first_odd(row)}: it is not UTF-8; rename it"
             ) from None
+
+
+def _first_odd(row: Mapping[str, Any]) -> str:
+    """The column and value of a row that is not UTF-8."""
+    odd = (key for key, value in row.items() if not is_utf8(str(value)))
+    return next(f"{key}={row[key]!a:.200}" for key in odd)
 
 
 def _write_rows(path: Path, rows: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from pydantic import BeforeValidator
 
 from vitrail.data.formats.base import Problems
-from vitrail.data.formats.files import inside, read_text
+from vitrail.data.formats.files import inside, is_too_long, read_text
 from vitrail.errors import DataError, ParameterError, UnknownNameError
 
 MAX_LIST_BYTES = 256 * 1024**2
@@ -58,9 +58,8 @@ def read_ids(path: Path, problems: Problems) -> list[str]:
         try:
             id = inside(Path(), line).as_posix()
         except DataError:
-            problems.error(
-                "unsafe-name", path, line, "leads out of the data set", "the name of an image"
-            )
+            fault = "is too long" if is_too_long(line) else "leads out of the data set"
+            problems.error("unsafe-name", path, line[:80], fault, "the name of an image")
             continue
         if id in ids:
             problems.warning(

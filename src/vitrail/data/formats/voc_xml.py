@@ -47,7 +47,10 @@ def read_annotation(path: Path) -> list[Annotated]:
         it is not XML, declares a document type or entities, or an object lacks its name or has a
         box that is no box of numbers.
     """
-    if not path.exists():
+    try:
+        if not path.exists():
+            return []
+    except OSError:  # with .xml behind it, the image's name is too long for a file
         return []
     text = read_text(path, MAX_XML_BYTES)
     # Annotations declare neither; entities can be made to grow without bound or to read files.

@@ -38,6 +38,24 @@ def samples(source: SampleSource) -> Iterator[Sample]:
     return (source[index] for index in range(len(source)))
 
 
+def check_utf8(sample: Sample) -> None:
+    """Refuse a sample whose id, as the name of its file on disk, is not UTF-8.
+
+    Raises
+    ------
+    DataError
+        says which file is to be renamed.
+    """
+    try:
+        sample.id.encode()
+    except UnicodeEncodeError:
+        name = ascii(str(sample.path or sample.id))
+        raise DataError(
+            f"the name {name} is not UTF-8 on disk, and no set of this format can hold it; rename "
+            "the file"
+        ) from None
+
+
 def place_image(sample: Sample, folder: Path) -> Path:
     """Copy a sample's image to where its id says, with sub-folders; returns where it lies.
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from vitrail.data.formats.base import Problems
-from vitrail.data.formats.files import read_text
+from vitrail.data.formats.files import file_exists, folder_exists, read_text
 from vitrail.data.formats.shapes import shown, whole
 from vitrail.data.problem import Problem
 from vitrail.errors import DataError
@@ -228,7 +228,7 @@ def _root(data: Mapping[str, Any], path: Path) -> Path:
     said = data.get("path")
     if isinstance(said, str) and said.strip() and "\0" not in said:
         folder = path.parent / said.strip().replace("\\", "/")
-        if folder.is_dir():
+        if folder_exists(folder):
             return folder
     # Written on another machine, or relative to Ultralytics' own folder of data sets.
     return path.parent
@@ -242,7 +242,7 @@ def _resolve(entry: object, root: Path, beside: Path) -> Path | None:
     shortened = name.removeprefix("../")
     for folder in (root, beside):
         for candidate in (folder / name, folder / shortened):
-            if candidate.is_dir() or (candidate.suffix == ".txt" and candidate.is_file()):
+            if folder_exists(candidate) or (candidate.suffix == ".txt" and file_exists(candidate)):
                 return candidate
     return None
 

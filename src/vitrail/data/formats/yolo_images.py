@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vitrail.data.formats.base import Problems
 from vitrail.data.formats.files import IMAGE_SUFFIXES, read_text
+from vitrail.data.formats.folders_pairs import is_utf8
 from vitrail.data.formats.image_index import walk
 from vitrail.data.formats.shapes import shown
 from vitrail.data.formats.yolo_config import Config
@@ -27,6 +28,7 @@ def list_images(
                 folders.append((entry, folder))
         else:
             pairs += _listed(entry, config.root, found)
+    pairs = [pair for pair in pairs if _is_named_well(pair[0], pair[1], found)]
     pairs.sort(key=lambda pair: (pair[0], str(pair[1])))
     unique = dict(zip((path for _, path in pairs), (name for name, _ in pairs), strict=True))
     images, names = list(unique), list(unique.values())
@@ -34,6 +36,21 @@ def list_images(
         # The same name below two folders of one split: tell them apart by the folder.
         names = [_below(path, config.root) for path in images]
     return images, names, folders
+
+
+def _is_named_well(name: str, path: Path, found: Problems) -> bool:
+    """Whether an image's name can be written into lists and reports; told where it cannot."""
+    if is_utf8(name):
+        return True
+    found.error(
+        "file-name",
+        path.parent,
+        "",
+        f"the file name {path.name!a} is not UTF-8",
+        "UTF-8",
+        "rename the image, and its file of labels",
+    )
+    return False
 
 
 def _listed(path: Path, root: Path, found: Problems) -> Iterator[tuple[str, Path]]:

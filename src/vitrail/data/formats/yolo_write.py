@@ -12,7 +12,7 @@ from pydantic import Field
 from vitrail.atomic import make_folder
 from vitrail.data.formats.base import Options, Splits
 from vitrail.data.formats.outlines import from_fractions, shortest, single_ring, to_fractions
-from vitrail.data.formats.writing import object_splits, place_image, samples, write_text
+from vitrail.data.formats.writing import check_utf8, object_splits, place_image, samples, write_text
 from vitrail.data.matching import has_mask
 from vitrail.data.sample import Instance, SampleSource
 
@@ -67,6 +67,7 @@ def write(splits: Splits, folder: Path, options: YoloWriteOptions) -> None:
         base = make_folder(folder / "images" / split)
         make_folder(label_path(base / "x").parent)
         for sample in samples(source):
+            check_utf8(sample)
             image = place_image(sample, base)
             # A crowd would become one object; the format has no mark for it.
             lines = [_line(one, boxes) for one in sample.instances or () if not one.crowd]
