@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from vitrail.errors import OutputError, WeightsError
 from vitrail.models.registry import build
@@ -143,3 +143,18 @@ def test_what_does_not_fit_is_listed(model) -> None:
     assert "lacks head.weight" in message
     assert "has too much extra.weight" in message
     assert "head.bias (7,) where the model has (2,)" in message
+
+
+def test_a_header_as_long_as_a_pickle_s_first_byte(tmp_path: Path) -> None:
+    """Its length is the file's first byte: 128 is also where a pickle begins."""
+    path = tmp_path / "a.safetensors"
+    for padding in range(256):
+        content = save({"a": torch.zeros(2)}, {"note": "x" * padding})
+        if content[0] == 0x80:
+            break
+    assert content[0] == 0x80
+    path.write_bytes(content)
+    assert read_metadata(path) == {"note": "x" * padding}
+    path.write_bytes(content[:100])
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        read_metadata(path)

@@ -38,16 +38,17 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
     if not size:
         raise WeightsError(f"{path}: the file is empty; expected a .safetensors checkpoint")
-    if start.startswith(_PICKLES):
-        raise WeightsError(
-            f"{path}: this is a pickled PyTorch checkpoint, which can run code when opened and is "
-            "refused; expected a .safetensors file"
-        )
     try:
         header = json.loads(text)
         metadata = {str(k): str(v) for k, v in header.pop("__metadata__", {}).items()}
         end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
+        # The length that safetensors begin with may have a pickle's first byte, but not the rest.
+        if start.startswith(_PICKLES) and not 2 <= length <= _MAX_HEADER:
+            raise WeightsError(
+                f"{path}: this is a pickled PyTorch checkpoint, which can run code when opened and "
+                "is refused; expected a .safetensors file"
+            ) from None
         raise WeightsError(f"{path}: not a safetensors file") from None
     if size != 8 + length + end:
         raise WeightsError(
