@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,7 @@ def test_tensorboard_tells_nothing_twice_after_a_resume(stopped: int, tmp_path: 
     """The state that a training goes on from is older than what was told."""
     run = made_run(tmp_path)
     history = _train(run, last=stopped)
+    time.sleep(1.1)  # event files are read by name: the second, the process, a counter (9 after 10)
     _train(resumed(run, history[:1]), first=5, end=True)
     board = _board(run)
     assert [e.step for e in board.Scalars("train/loss")] == list(range(1, 13))
