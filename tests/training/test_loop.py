@@ -171,7 +171,10 @@ def test_an_interrupted_training_ends_with_the_same_weights(
 
 
 def test_signals_are_given_back(uninterrupted: tuple) -> None:
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    recipe, folder, _ = uninterrupted
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    train(recipe, folder, resume=True)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_finished_training_is_not_trained_again(uninterrupted: tuple) -> None:
