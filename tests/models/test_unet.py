@@ -53,7 +53,7 @@ def test_pretrained_filters_follow_the_number_of_bands() -> None:
         ({"classes": 0}, "classes=0"),
         ({"classes": 3, "decoder": "plane"}, "decoder='plane'"),
         ({"classes": 3, "decodr": "plain"}, "decodr"),
-        ({"classes": 3, "decoder_channels": [8, 8]}, "5 levels need as many widths, got 2"),
+        ({"classes": 3, "decoder_channels": [8] * 6}, "takes 1 to 5 widths, got 6"),
         ({"classes": 3, "decoder": "pix2pix", "encoder": "resnet18"}, "mobilenetv2"),
     ],
 )

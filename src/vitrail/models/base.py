@@ -19,10 +19,25 @@ class RawOutput(NamedTuple):
     logits: Tensor
     """``(B, classes, H, W)``, at the input's size, before any softmax; with one channel for two
     classes, before the sigmoid of the second."""
+    auxiliary: tuple[Tensor, ...] = ()
+    """Logits of auxiliary heads, each shaped as ``logits``; none in evaluation mode, where
+    nothing would read them."""
+    presence: Tensor | None = None
+    """``(B, classes)``, before the sigmoid: whether a class occurs in the image at all; in
+    training mode, where the network says so."""
+    boundary: Tensor | None = None
+    """``(B, 1, H, W)``, before the sigmoid: whether a pixel lies on the boundary of two classes;
+    in both modes, where the network says so."""
 
     def of(self, index: int) -> RawOutput:
         """What belongs to one image of the batch, as a batch of one."""
-        return RawOutput(*(part[index : index + 1] for part in self))
+        one = slice(index, index + 1)
+        return RawOutput(
+            self.logits[one],
+            tuple(logits[one] for logits in self.auxiliary),
+            None if self.presence is None else self.presence[one],
+            None if self.boundary is None else self.boundary[one],
+        )
 
 
 class Frame(NamedTuple):
@@ -45,6 +60,8 @@ class SemanticModel(nn.Module):
     """The input is padded to a multiple of this (px) for full-quality skips."""
     criterion: WeightedLoss = build_loss("ce + dice")
     """What :meth:`loss` is made of."""
+    auxiliary_weight: float = 0.4
+    """Weight of each auxiliary head's loss (Zhao et al., arXiv:1612.01105, section 3.3)."""
 
     def forward(self, images: Tensor) -> RawOutput:
         """Images ``(B, C, H, W)``, normalised as the card says, to logits of the same size."""
@@ -52,7 +69,12 @@ class SemanticModel(nn.Module):
 
     def loss(self, raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
         """Named terms that sum to the training loss."""
-        return self.criterion(raw.logits, targets)
+        terms = self.criterion(raw.logits, targets)
+        for logits in raw.auxiliary:
+            for name, term in self.criterion(logits, targets).items():
+                name = f"auxiliary_{name}"
+                terms[name] = terms.get(name, 0) + self.auxiliary_weight * term
+        return terms
 
     def decode(self, raw: RawOutput, frames: list[Frame]) -> list[np.ndarray]:
         """Class of each pixel, ``(H, W)`` uint8 (uint16 above 256 classes), at original size."""

@@ -19,13 +19,14 @@ from vitrail.nn.upsample import (
     Pix2PixDecoder,
     PlainDecoder,
     crop_to,
+    enlarge_logits,
     pad_to_least,
     upsample_twice,
 )
 
 
 class UNet(SemanticModel):
-    """Encoder, plain decoder to full resolution, 3x3 convolution to the logits."""
+    """Encoder, plain decoder, 3x3 convolution to the logits, bilinear for what is left to go."""
 
     def __init__(self, encoder: TimmEncoder, decoder: PlainDecoder, classes: int) -> None:
         super().__init__()
@@ -38,9 +39,9 @@ class UNet(SemanticModel):
     def forward(self, images: Tensor) -> RawOutput:
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)  # patch embeddings need a whole patch
-        features = self.encoder(images)
-        pixels = self.decoder(features, size=images.shape[-2:])
-        return RawOutput(crop_to(self.head(pixels), size))
+        padded = (images.shape[-2], images.shape[-1])
+        pixels = self.decoder(self.encoder(images), size=padded)
+        return RawOutput(crop_to(enlarge_logits(self.head(pixels), padded), size))
 
 
 class Pix2PixUNet(SemanticModel):
@@ -71,8 +72,8 @@ class UNetArguments(BaseModel):
     )
     decoder_channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] | None = Field(
         None,
-        description="widths, coarsest level first; default 256-128-64-32-16 (plain) or "
-        "512-256-128-64 (pix2pix)",
+        description="widths, coarsest level first; default 256-128-64-32-16 (plain; with fewer "
+        "the logits stay coarser and are enlarged) or 512-256-128-64 (pix2pix)",
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
     classes: int = Field(ge=1, le=65535, description="number of classes, background included")

@@ -28,23 +28,40 @@ class TimmEncoder(nn.Module):
         Bands of the input image.
     depth:
         How many stages are used, at most; stage ``i`` has stride ``strides[i]``.
+    output_stride:
+        Stride of the coarsest stage: below 32, later stages dilate their convolutions instead of
+        striding (Chen et al., arXiv:1706.05587, section 3.1), if the backbone can.
 
     Attributes
     ----------
     channels, strides:
         Width and stride (input pixels per feature) of each stage, finest first.
+
+    Raises
+    ------
+    UnknownNameError
+        timm has no such network.
+    ConfigError
+        it has no pyramid of features, or not at that output stride.
     """
 
-    def __init__(self, name: str, *, in_channels: int = 3, depth: int = 5) -> None:
+    def __init__(
+        self, name: str, *, in_channels: int = 3, depth: int = 5, output_stride: int = 32
+    ) -> None:
         super().__init__()
-        self.net = _create(name, in_channels, features_only=True)
+        dilation = {} if output_stride == 32 else {"output_stride": output_stride}
+        self.net = _create(name, in_channels, features_only=True, **dilation)
         info: Any = self.net.feature_info
         self.channels: list[int] = info.channels()[:depth]
         self.strides: list[int] = info.reduction()[:depth]
-        if any(coarse <= fine for fine, coarse in pairwise(self.strides)):
+        if self.strides[0] == self.strides[-1] or (not dilation and not _coarser(self.strides)):
             raise ConfigError(
-                f"encoder {name} keeps one resolution (strides {self.strides}); a U-Net needs one "
+                f"encoder {name} keeps one resolution (strides {self.strides}); expected one "
                 "whose stages grow coarser"
+            )
+        if dilation and self.strides[-1] != output_stride:
+            raise ConfigError(
+                f"encoder {name} has strides {self.strides}, and not output_stride={output_stride}"
             )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -110,14 +127,21 @@ def _halves(block: nn.Module) -> bool:
     return hasattr(block, "conv_pw") and depthwise is not None and depthwise.stride == (2, 2)
 
 
+def _coarser(strides: list[int]) -> bool:
+    """Whether each stage is coarser than the one before it."""
+    return all(coarse > fine for fine, coarse in pairwise(strides))
+
+
 def _create(name: str, in_channels: int, **options: Any) -> Any:
     """A timm network without pretrained weights; ``Any``, since its parts vary by family."""
     if not timm.is_model(name):
         raise UnknownNameError("timm encoder", name, timm.list_models())
     try:
         return timm.create_model(name, pretrained=False, in_chans=in_channels, **options)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise ConfigError(f"timm's {name} cannot serve as an encoder: {error}") from None
+    except (RuntimeError, AttributeError, TypeError, AssertionError, NotImplementedError) as error:
+        wanted = "".join(f" with {key}={options[key]}" for key in options if key == "output_stride")
+        reason = str(error) or type(error).__name__
+        raise ConfigError(f"timm's {name} cannot serve as an encoder{wanted}: {reason}") from None
 
 
 def _load_backbone(net: nn.Module, state: dict[str, Tensor]) -> None:

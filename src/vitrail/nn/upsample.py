@@ -42,33 +42,38 @@ class PlainDecoder(nn.Module):
 
     The form of segmentation_models.pytorch's ``Unet`` (MIT), against which it is checked: five
     levels over a five-stage encoder, the last one at full resolution without a skip. Over an
-    encoder that begins at stride 4 the last level enlarges by 4.
+    encoder that begins at stride 4 the last level enlarges by 4. With fewer levels the result
+    stays at the stride of the last skip used: the full resolution is half of the work.
 
     Parameters
     ----------
     encoder_channels:
         Widths of the encoder's stages, finest first.
     channels:
-        Widths of the levels, coarsest first; one more than there are skips.
+        Widths of the levels, coarsest first; at most one more than there are skips.
     """
 
     def __init__(self, encoder_channels: Sequence[int], channels: Sequence[int]) -> None:
         super().__init__()
         *skips, deepest = encoder_channels
         skip_widths = [*reversed(skips), 0]
-        if len(channels) != len(skip_widths):
-            raise ValueError(f"{len(skip_widths)} levels need as many widths, got {len(channels)}")
+        if not 1 <= len(channels) <= len(skip_widths):
+            raise ValueError(
+                f"an encoder of {len(skip_widths)} stages takes 1 to {len(skip_widths)} widths, "
+                f"got {len(channels)}"
+            )
         inputs = [deepest, *channels[:-1]]
         self.levels = nn.ModuleList(
             PlainLevel(below + skip, width)
-            for below, skip, width in zip(inputs, skip_widths, channels, strict=True)
+            for below, skip, width in zip(inputs, skip_widths, channels, strict=False)
         )
         self.out_channels = channels[-1]
 
     def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Features, finest first, to ``(B, out_channels, *size)``."""
+        """Features, finest first, to ``(B, out_channels, *size)``, or to the size of the last skip
+        used where there are fewer levels than stages."""
         *skips, x = features
-        for level, skip in zip(self.levels, [*reversed(skips), None], strict=True):
+        for level, skip in zip(self.levels, [*reversed(skips), None], strict=False):
             x = level(x, skip, size if skip is None else skip.shape[-2:])
         return x
 
@@ -119,6 +124,13 @@ def upsample_twice(in_channels: int, out_channels: int, *, bias: bool) -> nn.Con
 def crop_to(x: Tensor, size: Sequence[int]) -> Tensor:
     """Drop the last row or column that doubling an odd size (rounded up) has added."""
     return x[..., : size[0], : size[1]]
+
+
+def enlarge_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, to ``(B, C, *size)``; as they are where they have that size already."""
+    if logits.shape[-2:] == size:
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def pad_to_least(images: Tensor, side: int) -> Tensor:
