@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from tests.data.drawn_sources import BRIGHT, DrawnLabels, DrawnObjects
 from vitrail.data.augment import AugmentConfig, build_augmentation
-from vitrail.data.sample import LabelSpace, Sample
+from vitrail.data.sample import LabelSpace, Sample, label_space
 from vitrail.data.sampler import ResumableSampler
-from vitrail.data.transforms import Example, TrainingSet, label_space
+from vitrail.data.transforms import Example, TrainingSet
 from vitrail.data.transforms.framing import ScaleJitter
 from vitrail.data.transforms.geometry import Geometry
 from vitrail.data.transforms.labels import LabelScene

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vitrail.losses import SemanticTargets, semantic_loss
+from vitrail.losses import SemanticTargets, build_loss
 from vitrail.losses.distribution import CrossEntropy
 from vitrail.losses.region import Dice
 
@@ -67,7 +67,7 @@ def test_a_confident_bystander_costs_little_and_pulls_hardly() -> None:
 def test_a_perfect_prediction_costs_nothing(batch: tuple) -> None:
     _, labels = batch
     logits = F.one_hot(labels.where(labels != IGNORE, 0), 4).movedim(-1, 1) * 200.0
-    terms = semantic_loss(logits, SemanticTargets(labels, IGNORE, 0))
+    terms = build_loss("ce + dice")(logits, SemanticTargets(labels, IGNORE, 0))
     assert all(term.item() == pytest.approx(0, abs=1e-6) for term in terms.values())
 
 
@@ -82,7 +82,9 @@ def test_ignored_pixels_change_nothing(batch: tuple) -> None:
 
 def test_nothing_labelled_gives_zero_with_a_gradient(batch: tuple) -> None:
     logits = batch[0].clone().requires_grad_()
-    terms = semantic_loss(logits, SemanticTargets(torch.full((2, 9, 7), IGNORE), IGNORE, 0))
+    terms = build_loss("ce + dice")(
+        logits, SemanticTargets(torch.full((2, 9, 7), IGNORE), IGNORE, 0)
+    )
     total = terms["ce"] + terms["dice"]
     total.backward()
     assert total.item() == 0
@@ -108,7 +110,7 @@ def test_the_first_light_s_numbers_hold() -> None:
     labels = torch.arange(32).view(2, 4, 4) % 3
     labels[0, 0] = IGNORE
     left_out = torch.tensor([[False, True, False], [False, False, False]])
-    terms = semantic_loss(logits, SemanticTargets(labels, IGNORE, 0, left_out, 0.05))
+    terms = build_loss("ce + dice")(logits, SemanticTargets(labels, IGNORE, 0, left_out, 0.05))
     assert list(terms) == ["ce", "dice"]
     assert terms["ce"].item() == pytest.approx(1.1228451, rel=1e-6)
     assert terms["dice"].item() == pytest.approx(0.60536617, rel=1e-6)

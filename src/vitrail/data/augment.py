@@ -133,7 +133,7 @@ def build_augmentation(
         Side of the crop that the network sees, or its ``(h, w)``, px.
     space:
         Meaning of the labels. For ``kind="labels"``, of the label maps
-        (``vitrail.data.transforms.label_space`` of a source): what lies outside the image, or
+        (``vitrail.data.sample.label_space`` of a source): what lies outside the image, or
         under a cutout, gets its ``ignore``.
     kind:
         ``"labels"`` for examples with a class for every pixel, ``"instances"`` for examples with

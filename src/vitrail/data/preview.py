@@ -134,7 +134,8 @@ def augmented(
         the augmentation does not suit these labels.
     """
     from vitrail.data.augment import build_augmentation
-    from vitrail.data.transforms import InstanceExample, TrainingSet, label_space
+    from vitrail.data.sample import label_space
+    from vitrail.data.transforms import InstanceExample, TrainingSet
 
     augmentation: Augmentation[Any]
     if has_objects(source):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
@@ -21,6 +21,10 @@ from vitrail.result.masks import Masks
 
 Box = tuple[float, float, float, float]
 """x1 y1 x2 y2, px, in the coordinates of pixel edges: a box around pixel (0, 0) is 0 0 1 1."""
+
+
+MaskFiles = Callable[[int], Sequence[Path]]
+"""The mask files of the sample of an index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,3 +249,27 @@ def class_ids(names: Sequence[str], space: LabelSpace) -> frozenset[int]:
     """Ids of class names; ``KeyError`` with the offending name where one is unknown."""
     index = {name: number for number, name in enumerate(space.classes)}
     return frozenset(index[name] for name in names)
+
+
+def label_space(source: SampleSource) -> LabelSpace:
+    """The meaning of a source's label maps: its space, with a background where objects are painted.
+
+    Told by the first sample that can be opened; nothing is decoded.
+    """
+    for index in range(len(source)):
+        try:
+            painted = source[index].label_map is None
+        except DataError:
+            continue
+        return source.space.with_background() if painted else source.space
+    return source.space
+
+
+def mask_files(source: SampleSource) -> MaskFiles:
+    """How to get a source's mask files, where it can name them.
+
+    Sources may have a method ``mask_paths(index)`` that returns a list of paths, the file of the
+    label map first.
+    """
+    method = getattr(source, "mask_paths", None)
+    return cast(MaskFiles, method) if callable(method) else lambda index: ()

@@ -19,7 +19,7 @@ from typing import Any
 from vitrail.atomic import make_folder, write_atomically
 from vitrail.data.derive import View
 from vitrail.data.formats.files import read_json, read_text
-from vitrail.data.sample import LabelSpace, Sample, SampleSource
+from vitrail.data.sample import LabelSpace, Sample, SampleSource, mask_files
 from vitrail.errors import DataError, OutputError, ParameterError
 
 Share = Fraction | int | None
@@ -205,6 +205,10 @@ class Subset(View):
 
     def __getitem__(self, index: int) -> Sample:
         return self.source[self.indices[index]]
+
+    def mask_paths(self, index: int) -> Sequence[Path]:
+        """The sample's mask files, where the source names them."""
+        return mask_files(self.source)(self.indices[index])
 
 
 class Joined:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vitrail.data.derive import without_background
-from vitrail.data.sample import LabelSpace, Sample, SampleSource
+from vitrail.data.sample import Sample, SampleSource, label_space
 from vitrail.errors import DataError, ParameterError, VitrailError
 from vitrail.evaluate.classes import Matching, match_classes
 from vitrail.evaluate.instances import InstanceScores
@@ -163,17 +163,3 @@ class _Run:
             f"{self.segmenter.name} answers in {result.kind}, which have no classes to compare with"
             " labels; evaluate a method that gives a class to each pixel (`vitrail models list`)"
         )
-
-
-def label_space(source: SampleSource) -> LabelSpace:
-    """The meaning of a source's label maps: its space, with a background where objects are painted.
-
-    Told by the first sample that can be opened; nothing is decoded.
-    """
-    for index in range(len(source)):
-        try:
-            painted = source[index].label_map is None
-        except VitrailError:
-            continue
-        return source.space.with_background() if painted else source.space
-    return source.space

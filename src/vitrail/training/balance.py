@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vitrail.data.sample import SampleSource
-from vitrail.data.transforms.labels import label_space
+from vitrail.data.sample import SampleSource, label_space
 from vitrail.errors import DataError
 
 RARE = 0.02

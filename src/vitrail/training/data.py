@@ -12,11 +12,11 @@ from vitrail.data.augment import build_augmentation
 from vitrail.data.derive import Relabelled
 from vitrail.data.formats.index_masks import IndexMasks
 from vitrail.data.opening import open_dataset
-from vitrail.data.sample import LabelSpace, SampleSource
+from vitrail.data.sample import LabelSpace, SampleSource, label_space
 from vitrail.data.sampler import ResumableSampler
 from vitrail.data.split import Joined, Subset, group_keys, parse_parts, part_sizes
 from vitrail.data.stratify import class_presence, divide
-from vitrail.data.transforms import Example, TrainingSet, label_space
+from vitrail.data.transforms import Example, TrainingSet
 from vitrail.errors import ConfigError, UnknownNameError
 from vitrail.training.config import DataConfig, DrawConfig, Folders, Recipe, TrainConfig
 

@@ -7,9 +7,8 @@ from itertools import chain
 import numpy as np
 from PIL import Image
 
-from vitrail.data.sample import LabelSpace, SampleSource
+from vitrail.data.sample import LabelSpace, SampleSource, label_space
 from vitrail.data.split import Subset
-from vitrail.data.transforms import label_space
 from vitrail.errors import ParameterError
 from vitrail.training.config import Recipe
 from vitrail.training.data import crop_sizes, show_order, training_set

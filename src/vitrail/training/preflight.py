@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from vitrail.data.check import check_dataset
 from vitrail.data.checks.finding import Findings
-from vitrail.data.checks.samples import mask_files
 from vitrail.data.formats.base import Dataset
-from vitrail.data.sample import LabelSpace, Sample, SampleSource
+from vitrail.data.sample import SampleSource
+from vitrail.data.split import Subset
 from vitrail.errors import DataError
 from vitrail.losses import SemanticTargets, WeightedLoss
 from vitrail.training.balance import (
@@ -169,7 +169,7 @@ def _check(
 ) -> tuple[Findings, list[str]]:
     """The data check on (some of) the samples, and remarks on what was left out."""
     some = {
-        name: _Some(source, drawn_indices(len(source), limit, seed))
+        name: Subset(source, drawn_indices(len(source), limit, seed))
         for name, source in sources.items()
     }
     left_out = {name: len(sources[name]) - len(part) for name, part in some.items()}
@@ -181,7 +181,7 @@ def _check(
     ]
     # One more split, never opened: files that no sample uses are of no interest here.
     openers = {name: (lambda part=part: part) for name, part in some.items()}
-    dataset = Dataset(root, "", "", {**openers, "": lambda: _Some(next(iter(some.values())), [])})
+    dataset = Dataset(root, "", "", {**openers, "": lambda: Subset(next(iter(some.values())), [])})
     report = check_dataset(dataset, splits=list(some), progress=progress)
     if not remarks:
         return report.findings, remarks
@@ -203,31 +203,3 @@ def _sentences(findings: Findings, severity: str) -> list[str]:
     if len(told) > _SHOWN:
         told[_SHOWN:] = [f"{len(told) - _SHOWN} more kinds of {severity}s"]
     return told
-
-
-class _Some:
-    """Some samples of a source."""
-
-    def __init__(self, source: SampleSource, indices: Sequence[int]) -> None:
-        self.source, self.indices = source, list(indices)
-
-    @property
-    def space(self) -> LabelSpace:
-        return self.source.space
-
-    @property
-    def ids(self) -> Sequence[str]:
-        ids = self.source.ids
-        return [ids[index] for index in self.indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self.source[index] for index in self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.source[self.indices[index]]
-
-    def mask_paths(self, index: int) -> Sequence[Path]:
-        return mask_files(self.source)(self.indices[index])

@@ -12,8 +12,7 @@ from vitrail.codecs import Limits
 from vitrail.data.checks.finding import Finding, Pen, Place
 from vitrail.data.checks.masks import look_at_mask
 from vitrail.data.checks.native import DecoderMessages
-from vitrail.data.checks.samples import mask_files
-from vitrail.data.sample import Box, Instance, LabelSpace, Sample, SampleSource
+from vitrail.data.sample import Box, Instance, LabelSpace, Sample, SampleSource, mask_files
 from vitrail.image import read_image
 from vitrail.result.palette import palette
 

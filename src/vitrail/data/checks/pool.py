@@ -22,8 +22,8 @@ import cv2
 
 from vitrail.data.checks.duplicates import Comparer
 from vitrail.data.checks.finding import Place
-from vitrail.data.checks.samples import MaskFiles, Stretch, check_stretch, mask_files
-from vitrail.data.sample import SampleSource
+from vitrail.data.checks.samples import Stretch, check_stretch
+from vitrail.data.sample import MaskFiles, SampleSource, mask_files
 from vitrail.errors import DataError, ParameterError
 
 STRETCH = 64

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import cast
 
 import cv2
 import numpy as np
@@ -24,7 +23,7 @@ from vitrail.data.checks.tally import ClassCounts, Palettes, Used
 from vitrail.data.formats.coco_panoptic import PanopticSource
 from vitrail.data.formats.openimages import OpenImagesSource
 from vitrail.data.formats.yolo import YoloSource
-from vitrail.data.sample import LabelSpace, Sample, SampleSource
+from vitrail.data.sample import LabelSpace, MaskFiles, Sample, SampleSource
 from vitrail.errors import VitrailError
 from vitrail.sources import IMAGE_SUFFIXES
 
@@ -51,20 +50,6 @@ class Stretch:
     files: int = 0
     unopened: set[str] = field(default_factory=set)
     """Last parts of the ids of samples that could not be had, so that their image is unknown."""
-
-
-MaskFiles = Callable[[int], Sequence[Path]]
-"""The mask files of the sample of an index."""
-
-
-def mask_files(source: SampleSource) -> MaskFiles:
-    """How to get a source's mask files, where it can name them.
-
-    Sources may have a method ``mask_paths(index)`` that returns a list of paths, the file of the
-    label map first.
-    """
-    method = getattr(source, "mask_paths", None)
-    return cast(MaskFiles, method) if callable(method) else lambda index: ()
 
 
 def check_stretch(

@@ -6,7 +6,7 @@ need, ``labels`` and ``instances`` hold what a crop shows, ``photometric`` chang
 """
 
 from vitrail.data.transforms.instances import InstanceExample, collate_instances
-from vitrail.data.transforms.labels import Example, label_space, unlabelled_flags
+from vitrail.data.transforms.labels import Example, unlabelled_flags
 from vitrail.data.transforms.training import Augmentation, TrainingSet
 
 __all__ = [
@@ -15,6 +15,5 @@ __all__ = [
     "InstanceExample",
     "TrainingSet",
     "collate_instances",
-    "label_space",
     "unlabelled_flags",
 ]

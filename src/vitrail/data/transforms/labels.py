@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitrail.data.sample import LabelSpace, Sample, SampleSource
+from vitrail.data.sample import LabelSpace, Sample
 from vitrail.data.transforms.framing import Size
 from vitrail.data.transforms.geometry import Plan
 from vitrail.data.transforms.reading import read_pixels
@@ -25,16 +25,6 @@ class Example(NamedTuple):
     """``(h, w)`` uint8, or int32 where the label space goes beyond 255."""
     unlabelled: Tensor
     """``(C,)`` bool: classes that were not annotated in this image."""
-
-
-def label_space(source: SampleSource) -> LabelSpace:
-    """The meaning of a source's label maps: its space, with a background where objects are painted.
-
-    Looks at the first sample, and decodes nothing.
-    """
-    space = source.space
-    painted = space.background is None and len(source) and source[0].label_map is None
-    return space.with_background() if painted else space
 
 
 def unlabelled_flags(sample: Sample, space: LabelSpace) -> Tensor:
@@ -61,7 +51,7 @@ class LabelScene:
     def read(cls, sample: Sample, space: LabelSpace, plan: Plan, *, target: LabelSpace):
         """Decode a sample as a plan wants it.
 
-        ``space`` is the data set's own, ``target`` that of its label maps (:func:`label_space`).
+        ``space`` is the data set's own, ``target`` that of its label maps (``label_space``).
 
         Raises
         ------
