@@ -14,8 +14,9 @@ from torch import nn
 
 import vitrail
 from tests.drawn import write_recipe
-from vitrail.errors import ConfigError, DataError
+from vitrail.errors import ConfigError, DataError, VitrailError
 from vitrail.metrics import ConfusionMatrix
+from vitrail.training import loop
 from vitrail.training.config import Recipe, read_recipe
 from vitrail.training.loop import STATE, Training, train
 from vitrail.training.records import Callback, Epoch, Outcome, Run, Step, Validation
@@ -407,3 +408,25 @@ def test_nobody_goes_on_from_a_replaced_run(tmp_path: Path) -> None:
         train(recipe, tmp_path / "run", callbacks=[Fail()], overwrite=True)
     with pytest.raises(ConfigError, match=r"tiny\.safetensors exists already"):
         train(recipe, tmp_path / "run", resume=True)
+
+
+def test_no_process_waits_where_the_first_one_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(tmp_path)
+    training = Training(recipe, tmp_path / "run")
+    heard: list[bool] = []
+
+    def refuse(self: Training, say: object) -> None:
+        raise ConfigError("broken.png: no mask")
+
+    monkeypatch.setattr(Training, "_prepare", refuse)
+    monkeypatch.setattr(loop, "any_process", lambda asked, device: heard.append(asked) or asked)
+    with pytest.raises(ConfigError, match=r"broken\.png"):
+        training.run()
+    # Another process, which had nothing to say against it, hears of it and ends as well.
+    monkeypatch.setattr(Training, "_prepare", lambda self, say: None)
+    monkeypatch.setattr(loop, "any_process", lambda asked, device: heard.append(asked) or True)
+    with pytest.raises(VitrailError, match="the first process says why"):
+        training.run()
+    assert heard == [True, False] and not (tmp_path / "run").exists()

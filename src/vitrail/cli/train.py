@@ -52,14 +52,16 @@ def train(
     folder = out / plan.name
     if check or find_lr:
         from vitrail.training.loop import Training
+        from vitrail.training.setup import serial_opencv
 
-        training = Training(plan, folder, dry=True)
-        if check:
+        with serial_opencv():
+            training = Training(plan, folder, dry=True)
+            if find_lr:
+                _show_rates(training, out / f"{plan.name}-lr.png")
+                return
             found = training.preflight()
-            print(found.text)
-            found.refuse()
-        else:
-            _show_rates(training, out / f"{plan.name}-lr.png")
+        print(found.text)
+        found.refuse()
         return
     from vitrail.training.api import training_command
     from vitrail.training.loop import train as run

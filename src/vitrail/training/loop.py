@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, default_collate
 from vitrail.atomic import make_folder
 from vitrail.data.sampler import ResumableSampler
 from vitrail.data.transforms import Example
-from vitrail.errors import ConfigError
+from vitrail.errors import ConfigError, VitrailError
 from vitrail.models.base import SemanticModel
 from vitrail.training.config import Recipe
 from vitrail.training.data import Sources, crop_sizes, make_loader, open_sources, training_set
@@ -160,15 +160,14 @@ class Training:
     ) -> Outcome:
         """Train what is left to train; see :func:`train`."""
         config, progress = self.config, self.progress
+        refusal: VitrailError | None = None
         if self.stepper.accelerator.is_main_process:
-            if config.preflight and not progress.steps:
-                found = self.preflight()
-                say(found.text)
-                found.refuse()
-            make_folder(self.output)
-            if not progress.steps:  # nobody shall go on from the run that this one replaces
-                (self.output / STATE).unlink(missing_ok=True)
-        self.stepper.accelerator.wait_for_everyone()
+            try:
+                self._prepare(say)
+            except VitrailError as error:
+                refusal = error
+        if any_process(refusal is not None, self.stepper.accelerator.device):  # nobody waits on
+            raise refusal or VitrailError("not trained; the first process says why")
         run = self._describe(command)
         for callback in callbacks:
             callback.on_start(run)
@@ -186,6 +185,17 @@ class Training:
         for callback in callbacks:
             callback.on_end(outcome)
         return outcome
+
+    def _prepare(self, say: Callable[[str], object]) -> None:
+        """What the first process does for all: look at data and network, make the folder."""
+        begins = not self.progress.steps
+        if self.config.preflight and begins:
+            found = self.preflight()
+            say(found.text)
+            found.refuse()
+        make_folder(self.output)
+        if begins:  # nobody shall go on from the run that this one replaces
+            (self.output / STATE).unlink(missing_ok=True)
 
     def _epoch(self, size: int, callbacks: Sequence[Callback], request: StopRequest) -> None:
         """The steps of one epoch, from where the training stands."""
