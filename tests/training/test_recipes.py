@@ -69,7 +69,7 @@ def test_pets(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     checkpoint = trained("oxford-pet", root, tmp_path, *OFFLINE, *NARROW)
     card = read_card(checkpoint)
     assert card.classes == ("pet", "background", "border") and card.background == 1
-    assert card.scores[0].split == "test"
+    assert card.scores[0].split == "test" and card.preprocessing.resize == "stretch"
     assert score(checkpoint, root, tmp_path, "--split", "test")["images"] == 2
 
 
