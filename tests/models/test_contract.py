@@ -16,7 +16,100 @@ CASES = {
     "unet-from-stride-4": ("unet", {"classes": 2, "encoder": "convnext_atto"}),
     "unet-resnet-4-bands": ("unet", {"classes": 2, "encoder": "resnet18", "in_channels": 4}),
     "own-encoder": ("unet-plain", {"classes": 3, "start": 8, "batch_norm": True, "dropout": 0}),
+    "deeplab-v1-vgg": ("deeplab-v1", {"classes": 3, "encoder": "vgg11_bn", "hidden": 32}),
+    "deeplab-v2": ("deeplab-v2", {"classes": 3, "encoder": "resnet18", "hidden": 32}),
+    "deeplab-v2-one-scale": (
+        "deeplab-v2",
+        {"classes": 2, "encoder": "mobilenetv2_100", "hidden": 0, "scales": [1]},
+    ),
+    "deeplab-v3": (
+        "deeplab-v3",
+        {
+            "classes": 3,
+            "encoder": "resnet18",
+            "output_stride": 8,
+            "channels": 32,
+            "auxiliary": True,
+            "multi_grid": [1, 2],
+        },
+    ),
+    "deeplab-v3plus": ("deeplab-v3plus", {"classes": 3, "encoder": "resnet18", "channels": 32}),
+    "deeplab-v3plus-smp": (
+        "deeplab-v3plus",
+        {
+            "classes": 2,
+            "encoder": "mobilenetv2_100",
+            "channels": 32,
+            "decoder": "smp",
+            "align_corners": True,
+            "dilate_first": True,
+            "in_channels": 4,
+        },
+    ),
     "one-logit": ("unet-plain", {"classes": 2, "single_output": True, "in_channels": 1}),
+    "valid": ("unet-original", {"classes": 3, "start": 8, "dropout": 0}),
+    "valid-tiled": (
+        "unet-original",
+        {"classes": 2, "start": 8, "depth": 2, "tile": 40, "dropout": 0, "in_channels": 1},
+    ),
+    "fcn-8s": ("fcn", {"classes": 3, "encoder": "resnet18"}),
+    "fcn-16s-vgg": ("fcn", {"classes": 2, "encoder": "vgg11_bn", "finest": 16}),
+    "fcn-32s-hidden": (
+        "fcn",
+        {"classes": 3, "encoder": "resnet18", "finest": 32, "hidden": 64, "in_channels": 2},
+    ),
+    "fcn-dilated": ("fcn-dilated", {"classes": 3, "encoder": "resnet18"}),
+    "fpn": (
+        "fpn",
+        {"classes": 3, "encoder": "resnet18", "pyramid_channels": 32, "channels": 64},
+    ),
+    "fpn-concatenated-from-stride-4": (
+        "fpn",
+        {
+            "classes": 2,
+            "encoder": "convnext_atto",
+            "pyramid_channels": 16,
+            "channels": 64,
+            "smooth": False,
+            "concatenate": True,
+            "align_corners": True,
+            "dropout": 0.2,
+        },
+    ),
+    "lraspp": ("lraspp", {"classes": 3, "encoder": "mobilenetv3_small_100"}),
+    "lraspp-torchvision": ("lraspp", {"classes": 2, "torchvision": True, "in_channels": 4}),
+    "fastfcn-fcn": (
+        "fastfcn",
+        {"classes": 3, "encoder": "resnet18", "head": "fcn", "jpu_channels": 16},
+    ),
+    "fastfcn-psp": (
+        "fastfcn",
+        {"classes": 3, "encoder": "resnet18", "head": "psp", "jpu_channels": 16},
+    ),
+    "fastfcn-aspp": (
+        "fastfcn",
+        {"classes": 2, "encoder": "resnet18", "head": "aspp", "jpu_channels": 16},
+    ),
+    "fastfcn-encnet": ("fastfcn", {"classes": 3, "encoder": "resnet18", "jpu_channels": 16}),
+    "dilated-encnet": (
+        "fastfcn",
+        {"classes": 3, "encoder": "resnet18", "upsampling": "dilated", "in_channels": 4},
+    ),
+    "pspnet": ("pspnet", {"classes": 3, "encoder": "resnet18", "width": 32}),
+    "pspnet-smp": ("pspnet", {"classes": 3, "encoder": "resnet18", "form": "smp", "width": 32}),
+    "segformer": ("segformer", {"classes": 3, "decoder_channels": 32, "drop_path": 0}),
+    "gated-scnn": ("gated-scnn", {"classes": 3, "encoder": "resnet18", "context_channels": 32}),
+    "gated-scnn-full": (
+        "gated-scnn",
+        {
+            "classes": 2,
+            "output_stride": 16,
+            "shape_stride": 1,
+            "shape_channels": [8, 8, 4, 4],
+            "context_channels": 24,
+            "in_channels": 4,
+        },
+    ),
 }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import vitrail
 from tests.drawn import discs
@@ -60,6 +61,48 @@ def test_the_salt_network() -> None:
     assert model.bottom.state_dict()["0.weight"].shape == (256, 128, 3, 3)
     assert sum(p.numel() for p in model.parameters()) == 2_158_417
     assert not [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+def as_described(model: PlainUNet, x: torch.Tensor) -> torch.Tensor:
+    """The salt network written out layer by layer, in the order in which Keras would run it.
+
+    Dropouts too: with the same dice and in training mode they drop the same values.
+    """
+    tensors = model.state_dict()
+
+    def twice(x: torch.Tensor, part: str) -> torch.Tensor:
+        for layer in ("0", "2"):
+            weight, bias = (tensors[f"{part}.{layer}.{kind}"] for kind in ("weight", "bias"))
+            x = F.relu(F.conv2d(x, weight, bias, padding="same"))
+        return x
+
+    skips = []
+    for level, rate in enumerate((0.25, 0.5, 0.5, 0.5)):
+        skips.append(twice(x, f"down.{level}"))
+        x = F.dropout(F.max_pool2d(skips[-1], 2), rate, model.training)
+    x = twice(x, "bottom")
+    for level, skip in enumerate(reversed(skips)):
+        weight, bias = (tensors[f"up.{level}.enlarge.{kind}"] for kind in ("weight", "bias"))
+        # Of the 2h + 1 rows that a stride of 2 and a filter of 3 give, torch drops the first;
+        # Keras drops the last, which is the same seen in a mirror.
+        up = F.conv_transpose2d(x, weight, bias, stride=2)[..., 1:, 1:]
+        x = F.dropout(torch.cat([up, skip], dim=1), 0.5, model.training)
+        x = twice(x, f"up.{level}.convolve")
+    return F.conv2d(x, tensors["head.weight"], tensors["head.bias"])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_salt_networks_layers_stand_in_their_order(training: bool) -> None:
+    torch.manual_seed(0)
+    arguments = {"classes": 2, "single_output": True, "in_channels": 1}
+    model = build("unet-plain", arguments).train(training)
+    assert isinstance(model, PlainUNet)
+    images = torch.randn(2, 1, 64, 32)
+    with torch.no_grad():
+        torch.manual_seed(1)
+        logits = model(images).logits
+        torch.manual_seed(1)
+        torch.testing.assert_close(logits, as_described(model, images))
 
 
 def test_the_signal_keeps_its_strength() -> None:

@@ -98,9 +98,9 @@ class ShapeAware(Loss):
             )
         else:
             true, found = planes.truth > 0.5, planes.logits.detach() > 0
-        contour = _contour(true, planes.labelled)
-        far = distance_to(contour.flatten(0, 1)).view(contour.shape)
-        return far.to(planes.logits.dtype) * _contour(found, planes.labelled)
+        edge = contour(true, planes.labelled)
+        far = distance_to(edge.flatten(0, 1)).view(edge.shape)
+        return far.to(planes.logits.dtype) * contour(found, planes.labelled)
 
 
 class ClDice(Region):
@@ -149,7 +149,7 @@ def _erode(image: Tensor) -> Tensor:
     return torch.minimum(down, across)
 
 
-def _contour(labels: Tensor, labelled: Tensor) -> Tensor:
+def contour(labels: Tensor, labelled: Tensor) -> Tensor:
     """Pixels with another label beside, above or below them, both being labelled."""
     edge = torch.zeros_like(labelled)
     for axis in (-2, -1):

@@ -1,4 +1,4 @@
-"""The U-Net with an encoder of its own: plain convolutions, learnt from the first image on.
+"""A U-Net with an encoder of its own: plain convolutions, learnt from the first image on.
 
 Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation",
 arXiv:1505.04597 (original code: Caffe, University of Freiburg, research licence; nothing of it
@@ -93,7 +93,7 @@ class PlainUNet(SemanticModel):
         self.head = nn.Conv2d(widths[0], channels, 1)
         self.classes, self.channels = classes, channels
         self.stride = 2 ** len(levels)
-        _initialise(self)
+        he_normal(self)
 
     def forward(self, images: Tensor) -> RawOutput:
         x, skips = images, []
@@ -106,7 +106,7 @@ class PlainUNet(SemanticModel):
         return RawOutput(self.head(x))
 
 
-def _initialise(model: nn.Module) -> None:
+def he_normal(model: nn.Module) -> None:
     """Normal weights of variance ``2 / N`` before a ReLU, ``1 / N`` elsewhere; no biases.
 
     ``N``: products that a value is the sum of (He et al., arXiv:1502.01852), as the paper does.

@@ -13,8 +13,25 @@ from pydantic import BaseModel, ValidationError
 
 from vitrail.errors import ConfigError, UnknownNameError, VitrailError
 from vitrail.models.base import SemanticModel
+from vitrail.models.deeplab_v1 import DeepLabV1Arguments, build_deeplab_v1
+from vitrail.models.deeplab_v2 import DeepLabV2Arguments, build_deeplab_v2
+from vitrail.models.deeplab_v3 import DeepLabV3Arguments, build_deeplab_v3
+from vitrail.models.deeplab_v3plus import DeepLabV3PlusArguments, build_deeplab_v3plus
+from vitrail.models.fastfcn import FastFCNArguments, build_fastfcn
+from vitrail.models.fcn import (
+    DilatedFCNArguments,
+    FCNArguments,
+    build_dilated_fcn,
+    build_fcn,
+)
+from vitrail.models.fpn import FPNArguments, build_fpn
+from vitrail.models.gated_scnn import GatedSCNNArguments, build_gated_scnn
+from vitrail.models.lraspp import LRASPPArguments, build_lraspp
 from vitrail.models.plain_unet import PlainUNetArguments, build_plain_unet
+from vitrail.models.pspnet import PSPNetArguments, build_pspnet
+from vitrail.models.segformer import SegFormerArguments, build_segformer
 from vitrail.models.unet import UNetArguments, build_unet
+from vitrail.models.valid_unet import ValidUNetArguments, build_valid_unet
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +50,87 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture("unet", "U-Net over any timm encoder", UNetArguments, build_unet),
         Architecture(
             "unet-plain",
-            "the original U-Net, with an encoder of its own",
+            "U-Net of plain padded convolutions, with an encoder of its own",
             PlainUNetArguments,
             build_plain_unet,
+        ),
+        Architecture(
+            "unet-original",
+            "the U-Net of the paper: valid convolutions, overlapping tiles",
+            ValidUNetArguments,
+            build_valid_unet,
+        ),
+        Architecture(
+            "fcn",
+            "FCN-32s, -16s or -8s: scores of several stages, added",
+            FCNArguments,
+            build_fcn,
+        ),
+        Architecture(
+            "fcn-dilated",
+            "FCN over a dilated encoder, as torchvision's fcn_resnet50",
+            DilatedFCNArguments,
+            build_dilated_fcn,
+        ),
+        Architecture(
+            "fpn",
+            "semantic FPN: a feature pyramid, its levels enlarged and added",
+            FPNArguments,
+            build_fpn,
+        ),
+        Architecture(
+            "lraspp",
+            "Lite R-ASPP: small and fast, over MobileNetV3",
+            LRASPPArguments,
+            build_lraspp,
+        ),
+        Architecture(
+            "deeplab-v1",
+            "DeepLab-LargeFOV: dilated VGG, or any encoder that can be dilated",
+            DeepLabV1Arguments,
+            build_deeplab_v1,
+        ),
+        Architecture(
+            "deeplab-v2",
+            "DeepLabv2: summed dilated branches, the best of several image scales",
+            DeepLabV2Arguments,
+            build_deeplab_v2,
+        ),
+        Architecture(
+            "deeplab-v3",
+            "DeepLabv3: atrous spatial pyramid pooling with image pooling",
+            DeepLabV3Arguments,
+            build_deeplab_v3,
+        ),
+        Architecture(
+            "deeplab-v3plus",
+            "DeepLabv3+: separable DeepLabv3 with a decoder to stride 4",
+            DeepLabV3PlusArguments,
+            build_deeplab_v3plus,
+        ),
+        Architecture(
+            "fastfcn",
+            "FastFCN: joint pyramid upsampling or dilation; FCN, PSP, ASPP or EncNet head",
+            FastFCNArguments,
+            build_fastfcn,
+        ),
+        Architecture(
+            "pspnet",
+            "PSPNet: pyramid pooling over a dilated or a short encoder",
+            PSPNetArguments,
+            build_pspnet,
+        ),
+        Architecture(
+            "segformer",
+            "SegFormer: Mix Transformer B0 to B5 and a decoder of 1x1 layers",
+            SegFormerArguments,
+            build_segformer,
+        ),
+        Architecture(
+            "gated-scnn",
+            "Gated-SCNN: a gated second stream draws the boundaries",
+            GatedSCNNArguments,
+            build_gated_scnn,
         ),
     )
 }

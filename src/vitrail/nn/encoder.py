@@ -23,11 +23,14 @@ class TimmEncoder(nn.Module):
     Parameters
     ----------
     name:
-        A timm model name, such as ``mobilenetv2_100`` or ``resnet50``.
+        A timm model name, such as ``mobilenetv2_100`` or ``resnet50``. With ``+head`` behind it the
+        last stage is followed by the wide 1x1 convolution that stands before the classifier, as in
+        the encoder ``mobilenet_v2`` of segmentation_models.pytorch.
     in_channels:
         Bands of the input image.
     depth:
-        How many stages are used, at most; stage ``i`` has stride ``strides[i]``.
+        How many stages are used, at most; stage ``i`` has stride ``strides[i]``. Later ones are
+        not built.
     output_stride:
         Stride of the coarsest stage: below 32, later stages dilate their convolutions instead of
         striding (Chen et al., arXiv:1706.05587, section 3.1), if the backbone can.
@@ -50,10 +53,18 @@ class TimmEncoder(nn.Module):
     ) -> None:
         super().__init__()
         dilation = {} if output_stride == 32 else {"output_stride": output_stride}
-        self.net = _create(name, in_channels, features_only=True, **dilation)
+        # Five stages are timm's own default, and more than some backbones have.
+        stages = {"out_indices": tuple(range(depth))} if depth < 5 else {}
+        name, plus, part = name.partition("+")
+        self.net = _create(name, in_channels, features_only=True, **dilation, **stages)
         info: Any = self.net.feature_info
+        if stages and "stage" in info.get_dicts()[-1]:  # timm's mobile networks keep the others
+            self.net.blocks = self.net.blocks[: info.get_dicts()[-1]["stage"]]
         self.channels: list[int] = info.channels()[:depth]
         self.strides: list[int] = info.reduction()[:depth]
+        self.with_head = bool(plus)
+        if plus:
+            self.channels[-1] = self._add_head(name, part)
         if self.strides[0] == self.strides[-1] or (not dilation and not _coarser(self.strides)):
             raise ConfigError(
                 f"encoder {name} keeps one resolution (strides {self.strides}); expected one "
@@ -67,6 +78,8 @@ class TimmEncoder(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images ``(B, C, H, W)`` to ``(B, channels[i], ~H/strides[i], ~W/strides[i])`` each."""
         features = self.net(images)
+        if self.with_head:
+            features[-1] = self.net.bn2(self.net.conv_head(features[-1]))
         return [
             # Some transformers keep channels last.
             feature if feature.shape[1] == width else feature.permute(0, 3, 1, 2)
@@ -76,6 +89,20 @@ class TimmEncoder(nn.Module):
     def load_pretrained(self, state: dict[str, Tensor]) -> None:
         """Take ImageNet weights with timm's keys of the whole classifier (its head is ignored)."""
         _load_backbone(self.net, state)
+
+    def _add_head(self, name: str, part: str) -> int:
+        """Take the wide convolution over from the classifier; the width of its result."""
+        whole = _create(name, 3, num_classes=0)
+        convolution, norm = (getattr(whole, layer, None) for layer in ("conv_head", "bn2"))
+        fits = isinstance(convolution, nn.Conv2d)
+        if part != "head" or not fits or convolution.in_channels != self.channels[-1]:
+            raise ConfigError(
+                f"encoder {name}+{part}: expected NAME+head, of a network with a 1x1 convolution "
+                "and its batch norm between its last stage and the classifier (mobilenetv2_100, "
+                "efficientnet_b0)"
+            )
+        self.net.conv_head, self.net.bn2 = convolution, norm
+        return convolution.out_channels
 
 
 class MobileNetV2Taps(nn.Module):
