@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,9 +12,12 @@ from pathlib import Path
 from vitrail.atomic import output_error
 from vitrail.errors import OutputError
 
+_POLL = 0.1
+"""Seconds between two looks at a lock that is waited for."""
+
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
+def locked(path: Path, what: str, *, wait: float = 0.0) -> Iterator[None]:
     """Hold ``path`` as a lock; it is removed afterwards.
 
     Parameters
@@ -22,13 +26,17 @@ def locked(path: Path, what: str) -> Iterator[None]:
         the lock's file; its folder exists.
     what
         what another process is doing if it holds the lock (``x.zip: is being downloaded``).
+    wait
+        seconds to wait for whoever holds it.
 
     Raises
     ------
     OutputError
         another process (or another thread of this one) holds it, or it cannot be written.
     """
-    descriptor = _take(path)
+    until = time.monotonic() + wait
+    while (descriptor := _take(path)) is None and time.monotonic() < until:
+        time.sleep(_POLL)
     if descriptor is None:
         raise OutputError(f"{what} by another process; wait until it is done, or end it")
     try:

@@ -65,3 +65,27 @@ def test_doctor_sees_a_damaged_model(capsys, monkeypatch: pytest.MonkeyPatch) ->
     )
     assert run("doctor", "--json") == 1
     assert not json.loads(capsys.readouterr().out)["default model"]["ok"]
+
+
+def test_published_models_are_told_apart(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path))
+    assert run("models", "list", "--json") == 0
+    listed = {model["name"]: model for model in json.loads(capsys.readouterr().out)}
+    published = listed["lraspp-mobilenetv3-coco"]
+    assert not published["stored"] and 13e6 < published["download"] < 13.2e6
+    assert "COCO" in published["licence"]
+    assert listed[DEFAULT_MODEL]["stored"] and not listed[DEFAULT_MODEL]["download"]
+    assert run("models", "list") == 0
+    assert "13 MB to fetch" in capsys.readouterr().out
+
+
+def test_fetch_says_where_and_what_for(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path))
+    monkeypatch.setenv("VITRAIL_OFFLINE", "1")
+    assert run("models", "fetch", "subjects") == 0
+    assert "ships with vitrail" in capsys.readouterr().out
+    assert run("models", "fetch", "deeplabv3-resnet50-coco") == 1
+    message = capsys.readouterr().err
+    assert "deeplabv3_resnet50_coco-cd0a2569.pth" in message and str(tmp_path) in message
+    assert run("models", "fetch", "subjects", "deeplabv3-resnet50") == 1
+    assert "did you mean 'deeplabv3-resnet50-coco'" in capsys.readouterr().err

@@ -45,11 +45,11 @@ def doctor(
 def gather() -> dict[str, Any]:
     """Versions, devices and threads."""
     import cv2
-    import platformdirs
     import torch
 
     from vitrail import __version__
     from vitrail.predict.device import cpu_has_bfloat16, pick_device, pick_precision
+    from vitrail.weights.store import cache_folder, is_offline
 
     device = pick_device("auto")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -61,7 +61,7 @@ def gather() -> dict[str, Any]:
         "precision": pick_precision("auto", device),
         "bfloat16 on this CPU": "in hardware" if cpu_has_bfloat16() else "no",
         "threads": f"torch {torch.get_num_threads()}, OpenCV {cv2.getNumThreads()}",
-        "cache": platformdirs.user_cache_dir("vitrail"),
+        "cache": str(cache_folder()) + (" (downloads forbidden)" if is_offline() else ""),
     }
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from vitrail.cli import models_weights
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List the models, or show one's card or parameters.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+app.command("fetch")(models_weights.fetch)
+app.command("import")(models_weights.import_)
 
 
 @app.command("list")
@@ -35,47 +42,94 @@ def list_(as_json: _Json = False) -> None:
     for model in models:
         names = "\n".join([model.name, *(f"  = {alias}" for alias in model.aliases)])
         classes = f"\n{', '.join(model.classes)}" if model.classes else ""
-        table.add_row(names, model.kind, model.summary + classes)
-    Console().print(table)
+        kind = model.kind
+        if model.download:
+            kind += f"\n{model.download / 1e6:,.0f} MB {'fetched' if model.stored else 'to fetch'}"
+            classes += f"\nweights: {model.licence}"
+        table.add_row(names, kind, model.summary + classes)
+    console = Console()
+    console.print(table)
+    console.print("What is to be fetched is downloaded at its first use: vitrail models fetch NAME")
 
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A name, or a .safetensors file.")],
+    name: Annotated[
+        str, typer.Argument(help="A name, a .safetensors file, or an architecture, such as unet.")
+    ],
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side (px) of an image to measure a network with; default: its card's."),
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="How far modules are taken apart; default 2.")
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option(help="Also draw the network, to an .svg or .png file.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="An architecture's argument; repeatable."
+        ),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
-    """A network's card, or a classical method's parameters."""
-    from pathlib import Path
+    """A network's card, or a classical method's parameters, or an architecture's arguments.
 
+    Of an architecture always, of a network with --image-size, --depth or --draw: its layers with
+    their shapes, parameters and multiply-adds, and the memory it needs.
+    """
     from vitrail.classical import METHODS
-    from vitrail.errors import UnknownNameError
+    from vitrail.cli.models_measure import Wanted, measure_card, print_summary, show_architecture
+    from vitrail.cli.predict import parse_settings
+    from vitrail.errors import ParameterError, UnknownNameError
     from vitrail.predict.network_params import NetworkParams
     from vitrail.predict.segmenter import known_names
     from vitrail.weights.catalog import find
     from vitrail.weights.header import read_card
 
+    wanted, arguments = Wanted(image_size, depth, draw), parse_settings(settings or [])
     if name in METHODS:
+        wanted.refuse(name, arguments)
         method = METHODS[name]
         params = parameters(method)
         if as_json:
             print(json.dumps({"name": name, "summary": method.summary, "parameters": params}))
         else:
             print(f"{name}: {method.summary}")
-            _print_parameters(params)
+            print_parameters(params)
         return
     entry = find(name)
     if entry is None and not Path(name).suffix and not Path(name).is_file():
-        raise UnknownNameError("model", name, known_names())
+        from vitrail.models.registry import ARCHITECTURES
+
+        if name not in ARCHITECTURES:
+            known = [*known_names(), *ARCHITECTURES]
+            raise UnknownNameError("model or architecture", name, known)
+        show_architecture(name, arguments, wanted, as_json=as_json)
+        return
     card = entry.card if entry else read_card(Path(name))
+    if arguments:
+        raise ParameterError(
+            f"--set is for architectures; the arguments of {name} stand in its card "
+            f"(try: vitrail models show {card.architecture} --set ...)"
+        )
+    summary, drawn = measure_card(card, wanted) if wanted else (None, None)
     if as_json:
-        print(card.model_dump_json(indent=2))
+        facts = card.model_dump(mode="json")
+        if summary is not None:
+            facts["measured"] = summary.to_json()
+        print(json.dumps(facts, indent=2))
         return
     import yaml
 
     print(
         yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip()
     )
-    _print_parameters(parameters(NetworkParams))
+    print_parameters(parameters(NetworkParams))
+    if summary is not None:
+        print_summary(summary, drawn)
 
 
 @app.command("average")
@@ -87,8 +141,6 @@ def average(
     ] = "",
 ) -> None:
     """Average the weights of several trainings of one network."""
-    from pathlib import Path
-
     from vitrail.errors import ParameterError
     from vitrail.weights.average import average_checkpoints
 
@@ -129,7 +181,8 @@ def _type(schema: dict[str, Any]) -> str:
     return str(schema.get("type", "value"))
 
 
-def _print_parameters(rows: list[dict[str, Any]]) -> None:
+def print_parameters(rows: list[dict[str, Any]]) -> None:
+    """A table of what :func:`parameters` returns; nothing where there are none."""
     from rich.console import Console
     from rich.table import Table
 

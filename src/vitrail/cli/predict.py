@@ -34,6 +34,10 @@ def predict(
             "--set", "-s", metavar="KEY=VALUE", help="A parameter of the model; repeatable."
         ),
     ] = None,
+    refine: Annotated[
+        str | None,
+        typer.Option(help="crf: borders onto the picture's edges (networks; --set crf.KEY=VALUE)."),
+    ] = None,
     crops: Annotated[
         bool, typer.Option("--crops", help="Also cut each object out, as a transparent PNG.")
     ] = False,
@@ -56,9 +60,10 @@ def predict(
     """Segment images: writes <stem>.overlay.jpg, a mask PNG and <stem>.json for each."""
     from vitrail.predict.segmenter import load
 
-    segmenter = load(
-        model, weights, device=device, precision=precision, **parse_settings(settings or [])
-    )
+    params = parse_settings(settings or [])
+    if refine is not None:
+        params["refine"] = refine
+    segmenter = load(model, weights, device=device, precision=precision, **params)
     outcome = Outcome(out, crops=crops, sheet=sheet, measure=measure, quiet=as_json)
     results = segmenter.predict(list(sources), batch_size=batch_size, on_error=outcome.fail)
     for result in _tracked(results, not as_json):
@@ -72,6 +77,8 @@ def predict(
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
     """``key=value`` pairs to parameters; values are YAML (``k=3``, ``box=[10, 20, 90, 80]``).
+
+    A dotted key is one of a group: ``crf.iterations=5``.
 
     Raises
     ------
@@ -92,9 +99,17 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
             option = _OPTIONS[name]
             raise ParameterError(f"--set {setting!r}: is no parameter of a model; use {option}")
         try:
-            params[name] = yaml.safe_load(value)
+            content = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError):  # ValueError: a date that no calendar has
             raise ParameterError(f"--set {setting!r}: {value!r} is not a valid value") from None
+        group, dot, key = name.partition(".")
+        if not dot:
+            params[name] = content
+            continue
+        members = params.setdefault(group, {})
+        if not isinstance(members, dict) or not group or not key:
+            raise ParameterError(f"--set {setting!r}: expected key=value or group.key=value")
+        members[key] = content
     return params
 
 

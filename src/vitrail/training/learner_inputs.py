@@ -131,9 +131,11 @@ def given_model(
     Raises
     ------
     UnknownNameError
-        no architecture and no packaged model has that name.
+        no architecture and no model has that name.
     WeightsError
         the checkpoint is damaged, or has no card.
+    SourceError
+        published weights are not here and cannot be downloaded.
     ParameterError
         ``model`` is of no kind that is known, or something is said twice.
     """
@@ -153,7 +155,7 @@ def given_model(
             f"checkpoint, a mapping or a SemanticModel, got {type(model).__name__}"
         )
     entry = find(os.fspath(model))
-    path = Path(model) if entry is None else entry.path
+    path = Path(model) if entry is None else entry.obtain()
     if entry is None and not path.suffix and path.parent == Path():  # names have neither
         raise UnknownNameError("model", os.fspath(model), [*ARCHITECTURES, *catalog(), *ALIASES])
     card = read_card(path)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from vitrail.data.sample import LabelSpace, SampleSource
-from vitrail.data.transforms import label_space, unlabelled_flags
+from vitrail.data.sample import LabelSpace, SampleSource, label_space
+from vitrail.data.transforms import unlabelled_flags
 from vitrail.losses import SemanticTargets
 from vitrail.metrics import ConfusionMatrix
 from vitrail.models.base import Frame, SemanticModel

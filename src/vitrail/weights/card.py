@@ -6,22 +6,42 @@ It is written into the metadata of each ``.safetensors`` file, so that the file 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CardName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 """Names a model and its files: lower-case letters, digits, dots, dashes, underscores."""
 
+LONGEST = 8
+"""With ``resize="short-side"`` the long side becomes at most this many times ``image_size``."""
+
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 class Preprocessing(BaseModel):
-    """From RGB pixels to the network's input: resize, ``(x / 255 - mean) / std``, pad."""
+    """From RGB pixels to the network's input: resize, ``(x / 255 - mean) / std``, pad.
+
+    With ``resize`` a picture keeps its shape, but for ``stretch``. ``long-side`` bounds the work
+    whatever the shape; ``short-side`` is torchvision's, and shrinks a picture that is more than
+    :data:`LONGEST` times as long as it is wide further, so that the work stays bounded.
+    """
 
     model_config = _STRICT
 
-    image_size: int = Field(ge=16, le=16384, description="long side after resizing, px")
+    image_size: int = Field(ge=16, le=16384, description="side after resizing, px; see resize")
+    resize: Literal["long-side", "short-side", "stretch"] = Field(
+        "long-side",
+        description="which side becomes image_size; stretch: both, whatever the picture's shape",
+    )
+    interpolation: Literal["area", "antialias"] = Field(
+        "area",
+        description="when shrinking; area: the mean of what a pixel covers, antialias: a triangle "
+        "of twice that width, as torchvision and Pillow do; when growing, both are bilinear",
+    )
+    pad: bool = Field(
+        True, description="black at the right and bottom, to a multiple of the network's stride"
+    )
     mean: tuple[float, ...] = Field((0.5, 0.5, 0.5), description="per band, of values in 0..1")
     std: tuple[float, ...] = Field((0.5, 0.5, 0.5), description="per band, of values in 0..1")
 
@@ -42,6 +62,26 @@ class Licences(BaseModel):
     code: str
     weights: str
     training_data: str
+
+
+class Download(BaseModel):
+    """Where weights that do not ship with the package are published."""
+
+    model_config = _STRICT
+
+    url: str = Field(pattern=r"^https?://[^/]+/")
+    file: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(pth|safetensors)$", description="its name when kept"
+    )
+    size: int = Field(ge=1, description="bytes")
+    size_within: int = Field(0, ge=0, description="by how many bytes size may be off")
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{8,64}$",
+        description="of the file; or its beginning, where no more of it is published",
+    )
+    layout: Literal["vitrail", "torchvision"] = Field(
+        "vitrail", description="whose names its tensors have"
+    )
 
 
 class Score(BaseModel):
@@ -73,6 +113,8 @@ class Card(BaseModel):
     licences: Licences
     scores: tuple[Score, ...] = ()
     limits: str = Field("", description="what the model is known to be bad at")
+    download: Download | None = None
+    """Where the weights are published, if they are not with the card."""
 
     @model_validator(mode="after")
     def _classes_fit(self) -> Card:

@@ -1,4 +1,4 @@
-"""The models that ship in the package, found by name or alias."""
+"""The models that ship in the package or are published, found by name or alias."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from vitrail.weights.card import Card
 from vitrail.weights.header import read_card
+from vitrail.weights.published import PUBLISHED
+from vitrail.weights.store import obtain, stored_path
 
 PACKAGED = Path(__file__).parent / "packaged"
 
@@ -21,14 +23,31 @@ class Entry:
     """A model that can be loaded by name."""
 
     card: Card
-    path: Path
-    """Its checkpoint."""
+    packaged: Path | None = None
+    """Its checkpoint, where that ships in the package; otherwise the card says where it is
+    published."""
+
+    @property
+    def path(self) -> Path:
+        """Its checkpoint; of published weights, where it lies once they have been fetched."""
+        return self.packaged or stored_path(self.card)
+
+    def obtain(self) -> Path:
+        """Its checkpoint, downloaded if need be.
+
+        Raises
+        ------
+        SourceError, WeightsError, OutputError
+            as :func:`vitrail.weights.store.obtain` does.
+        """
+        return self.packaged or obtain(self.card)
 
 
 @cache
 def catalog() -> dict[str, Entry]:
     """All models that can be loaded by name; reads only the checkpoints' headers."""
-    entries = (Entry(read_card(path), path) for path in sorted(PACKAGED.glob("*.safetensors")))
+    entries = [Entry(read_card(path), path) for path in sorted(PACKAGED.glob("*.safetensors"))]
+    entries += [Entry(card) for card in PUBLISHED]
     return {entry.card.name: entry for entry in entries}
 
 

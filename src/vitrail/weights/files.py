@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -31,15 +32,22 @@ def write_checkpoint(
     OutputError
         the file could not be written; the old one, if any, is untouched.
     """
-    tensors = {
+    write_tensors(path, model.state_dict(), card, dtype=dtype)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], card: Card, *, dtype: torch.dtype = torch.float32
+) -> None:
+    """As :func:`write_checkpoint`, of a network's state."""
+    kept = {
         name: (value.to(dtype) if value.is_floating_point() and value.ndim > 1 else value)
         .detach()
         .cpu()
         .contiguous()
-        for name, value in model.state_dict().items()
+        for name, value in tensors.items()
         if not name.endswith("num_batches_tracked")  # only counts training steps
     }
-    content = save(tensors, {CARD_KEY: card.model_dump_json()})
+    content = save(kept, {CARD_KEY: card.model_dump_json()})
     make_folder(path.parent)
     write_atomically(path, lambda file: file.write(content))
 

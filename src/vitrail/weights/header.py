@@ -14,7 +14,7 @@ from vitrail.weights.card import Card
 CARD_KEY = "vitrail.card"
 _MAX_HEADER = 100_000_000
 """Bytes; the format's own limit."""
-_PICKLES = (b"\x80", b"PK\x03\x04")
+PICKLES = (b"\x80", b"PK\x03\x04")
 """How ``torch.save`` files begin (a pickle, and a zip of one)."""
 
 
@@ -44,7 +44,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
         # The length that safetensors begin with may have a pickle's first byte, but not the rest.
-        if start.startswith(_PICKLES) and not 2 <= length <= _MAX_HEADER:
+        if start.startswith(PICKLES) and not 2 <= length <= _MAX_HEADER:
             raise WeightsError(
                 f"{path}: this is a pickled PyTorch checkpoint, which can run code when opened and "
                 "is refused; expected a .safetensors file"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitrail.cli.data import common
+from vitrail.cli.progress import download_progress
 
 if TYPE_CHECKING:
     from vitrail.data.catalogue import Entry
@@ -103,7 +102,7 @@ def fetch(
 
     names = [one for value in parts or [] for one in common.names_of(value) or []]
     try:
-        with _progress(not as_json) as tell:
+        with download_progress(not as_json) as tell:
             done = run(
                 name,
                 to,
@@ -158,51 +157,3 @@ def _report(done: Fetched) -> None:
     print(f"{done.entry.title} is in {done.folder}; licence: {done.entry.licence}")
     print(f"cite: {done.entry.citation}")
     print(f"next: {_next(done)}")
-
-
-@contextmanager
-def _progress(show: bool) -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar with speed and time left on a terminal's stderr; a line a file elsewhere."""
-    if not show:
-        yield lambda what, done, total: None
-        return
-    if not sys.stderr.isatty():
-        seen: set[str] = set()
-
-        def say(what: str, done: int, total: int | None) -> None:
-            if what not in seen:
-                seen.add(what)
-                size = f" ({total:,})" if total else ""
-                print(f"{what}{size}", file=sys.stderr, flush=True)
-
-        yield say
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task, current = bar.add_task("", visible=False), ""
-
-        def tell(what: str, done: int, total: int | None) -> None:
-            nonlocal task, current
-            if what != current:
-                bar.remove_task(task)
-                # From where it stands: a resumed download did not fetch its first half just now.
-                task, current = bar.add_task(what, total=total, completed=done), what
-            bar.update(task, completed=done, total=total)
-
-        yield tell
