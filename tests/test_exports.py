@@ -22,6 +22,7 @@ PUBLIC = {
     "list_models",
     "load",
     "read_image",
+    "refine",
     "train",
 }
 

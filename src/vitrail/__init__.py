@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "load": "vitrail.predict.segmenter",
+    "refine": "vitrail.predict.refine",
     "list_models": "vitrail.predict.segmenter",
     "Segmenter": "vitrail.predict.segmenter",
     "read_image": "vitrail.image",
@@ -45,12 +46,14 @@ __all__ = [
     "list_models",
     "load",
     "read_image",
+    "refine",
     "train",
 ]
 
 if TYPE_CHECKING:
     from vitrail.errors import VitrailError
     from vitrail.image import Image, read_image
+    from vitrail.predict.refine import refine
     from vitrail.predict.segmenter import Segmenter, list_models, load
     from vitrail.result import EdgeResult, InstanceResult, RegionResult, Result, SemanticResult
     from vitrail.training.api import train

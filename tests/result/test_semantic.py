@@ -87,6 +87,20 @@ def test_every_pixel_comes_back_from_the_json() -> None:
     np.testing.assert_array_equal(back, labels())
 
 
+def test_a_boundary_comes_back_from_the_json_where_it_is_likely() -> None:
+    boundary = np.zeros((40, 60))
+    boundary[5:15, 5] = 0.5
+    boundary[20, :] = 0.49
+    found = result(boundary=boundary)
+    assert found.boundary is not None and found.boundary.dtype == np.float32
+    assert not found.boundary.flags.writeable
+    assert found.nbytes == result().nbytes + 40 * 60 * 4
+    block = json.loads(found.to_json())["vitrail"]
+    np.testing.assert_array_equal(coco.decode(block["boundary"]), boundary == 0.5)
+    assert result().boundary is None
+    assert "boundary" not in json.loads(result().to_json())["vitrail"]
+
+
 def test_the_labels_cannot_be_changed_but_the_callers_array_can() -> None:
     mine = labels()
     taken = SemanticResult(mine, CLASSES, ignore=255)
@@ -116,6 +130,9 @@ def test_signed_labels_become_the_smallest_unsigned_type() -> None:
         ((np.zeros((2, 2), int), CLASSES), {"background": 3}, "background is 3"),
         ((np.zeros((2, 2), int), CLASSES), {"ignore": -1}, "ignore is -1"),
         ((np.zeros((2, 2), int), CLASSES), {"palette": np.zeros((2, 3))}, "palette"),
+        ((np.zeros((2, 2), int), CLASSES), {"boundary": np.zeros((2, 3))}, r"boundary .*\(2, 3\)"),
+        ((np.zeros((2, 2), int), CLASSES), {"boundary": np.full((2, 2), 1.5)}, "sigmoid"),
+        ((np.zeros((2, 2), int), CLASSES), {"boundary": np.full((2, 2), np.nan)}, "0..1"),
         (
             (np.zeros((2, 2), int), CLASSES),
             {"image": Image(np.zeros((2, 3, 3), np.uint8))},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import re
@@ -64,6 +65,21 @@ def test_semantic_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(shown[100, 100], class_colours(found)[2])
     assert (shown[0, 0] == 0).all()
     assert json.loads(paths[4].read_text("utf-8")) == json.loads(found.to_json())
+
+
+def test_a_boundary_is_a_grey_picture(tmp_path: Path) -> None:
+    plain = semantic()
+    boundary = np.linspace(0, 1, plain.labels.size, dtype=np.float32).reshape(plain.size)
+    found = dataclasses.replace(plain, boundary=boundary)
+    paths = found.save(tmp_path, overlay=False)
+    assert [path.name for path in paths] == [
+        "chelsea.labels.png",
+        "chelsea.boundary.png",
+        "chelsea.json",
+    ]
+    with PIL.Image.open(paths[1]) as picture:
+        assert picture.mode == "L"
+        np.testing.assert_array_equal(np.asarray(picture), np.rint(boundary * 255))
 
 
 def test_the_overlay_is_the_plot(tmp_path: Path) -> None:

@@ -19,13 +19,16 @@ from vitrail.errors import (
     nearest,
 )
 from vitrail.image import Image, ImageSource, find_sources, read_image
+from vitrail.nn.crf_params import CRFParams
 from vitrail.predict.names import check_names
 from vitrail.result import Result
 from vitrail.weights.card import Card
 from vitrail.weights.catalog import ALIASES, catalog, find
+from vitrail.weights.store import is_stored
 
 if TYPE_CHECKING:
     import numpy as np
+    from pydantic import ValidationError
 
 OnError: TypeAlias = Callable[[str, VitrailError], None]
 """Called with an image's name and what was wrong with it."""
@@ -51,6 +54,12 @@ class ModelInfo:
     summary: str
     classes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    download: int = 0
+    """Bytes to fetch before its first use; 0 where the weights ship in the package."""
+    stored: bool = True
+    """Whether it can be used without fetching anything."""
+    licence: str = ""
+    """Of its weights."""
 
 
 class Segmenter:
@@ -171,10 +180,13 @@ def load(
     Parameters
     ----------
     name:
-        A classical method (``"kmeans"``), a packaged model (``"subjects"``), or the path of a
-        checkpoint. :func:`list_models` lists the names.
+        A classical method (``"kmeans"``), a packaged model (``"subjects"``), a published one
+        (``"deeplabv3-resnet50-coco"``), or the path of a checkpoint. :func:`list_models` lists the
+        names. Published weights are downloaded when they are first loaded, which a line on stderr
+        says, unless the environment has ``VITRAIL_OFFLINE=1``.
     weights:
-        A local checkpoint whose tensors replace those of the named network.
+        A local checkpoint whose tensors replace those of the named network; for a published
+        model also the file as it is published. Nothing is downloaded then.
     device:
         ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``. Classical
         methods run on the CPU.
@@ -182,7 +194,8 @@ def load(
         ``float32`` for exact parity, ``bfloat16``, ``float16``, or ``auto``: the fastest that
         the device does well.
     params:
-        The method's own parameters, such as ``k=3``; for networks ``image_size``.
+        The method's own parameters, such as ``k=3``; for networks ``image_size``, and
+        ``refine="crf"`` with ``crf={"theta_beta": 5}`` (:mod:`vitrail.predict.network_params`).
 
     Raises
     ------
@@ -192,6 +205,8 @@ def load(
         a parameter is unknown, of the wrong type or out of range.
     WeightsError
         the checkpoint is damaged, is a pickle, or does not fit.
+    SourceError
+        published weights are not here and cannot be downloaded.
     """
     text = os.fspath(name)
     if text in METHODS:
@@ -201,7 +216,9 @@ def load(
         return Segmenter(text, METHODS[text].from_params(params))
     entry = find(text)
     if entry is not None:
-        return _load_network(text, entry.path, weights, device, precision, params)
+        # With weights of the user's own, only the card is needed.
+        checkpoint = entry.card if weights is not None else entry.obtain()
+        return _load_network(text, checkpoint, weights, device, precision, params)
     path = Path(text)
     if path.suffix or path.parent != Path():  # a path: names have neither dot nor folder
         return _load_network(path.name, path, weights, device, precision, params)
@@ -209,7 +226,7 @@ def load(
 
 
 def list_models() -> list[ModelInfo]:
-    """Everything that :func:`load` takes by name: packaged networks, then classical methods."""
+    """Everything that :func:`load` takes by name: networks, then classical methods."""
     networks = [
         ModelInfo(
             name,
@@ -217,6 +234,9 @@ def list_models() -> list[ModelInfo]:
             entry.card.summary,
             entry.card.classes,
             tuple(alias for alias, target in ALIASES.items() if target == name),
+            entry.card.download.size if entry.card.download else 0,
+            entry.packaged is not None or is_stored(entry.card),
+            entry.card.licences.weights,
         )
         for name, entry in catalog().items()
     ]
@@ -232,22 +252,22 @@ def known_names() -> list[str]:
 
 def _load_network(
     name: str,
-    checkpoint: Path,
+    checkpoint: Path | Card,
     weights: str | os.PathLike[str] | None,
     device: str,
     precision: str,
     params: dict[str, object],
 ) -> Segmenter:
     # Here and not above: classical methods must not wait for torch and timm.
-    import torch
     from pydantic import ValidationError
 
     from vitrail.models.registry import build
     from vitrail.predict.device import pick_device, pick_precision
     from vitrail.predict.network import Network
     from vitrail.predict.network_params import NetworkParams
-    from vitrail.weights.files import check_state, load_state, read_tensors
+    from vitrail.weights.files import load_state
     from vitrail.weights.header import read_card
+    from vitrail.weights.importers import tensors_for
 
     unknown = [key for key in params if key not in NetworkParams.model_fields]
     if unknown:
@@ -258,27 +278,24 @@ def _load_network(
     try:
         settings = NetworkParams.model_validate(params)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise ParameterError(f"{fault['loc'][0]}={fault['input']!r}: {fault['msg']}") from None
+        raise ParameterError(_fault(error)) from None
     where = pick_device(device)
     number_format = pick_precision(precision, where)
-    card = read_card(checkpoint)
-    source = checkpoint if weights is None else Path(weights)
-    tensors = read_tensors(source)
+    card = checkpoint if isinstance(checkpoint, Card) else read_card(checkpoint)
+    told = name if isinstance(checkpoint, Card) else checkpoint
+    source = Path(weights) if weights is not None else checkpoint
+    assert isinstance(source, Path)  # a card alone comes with weights
     try:
-        with torch.device("meta"):  # nothing is allocated for a card that asks for too much
-            check_state(build(card.architecture, card.arguments), tensors, source)
+        tensors = tensors_for(card, source)  # nothing is allocated for a card that asks too much
         model = build(card.architecture, card.arguments)
     except WeightsError:
         raise
     except VitrailError as error:
-        raise WeightsError(
-            f"{checkpoint}: its card describes no network we know: {error}"
-        ) from None
+        raise WeightsError(f"{told}: its card describes no network we know: {error}") from None
     bands = len(card.preprocessing.mean)
     if model.classes != len(card.classes) or bands != card.arguments.get("in_channels", 3):
         raise WeightsError(
-            f"{checkpoint}: its card contradicts itself: {len(card.classes)} class names for "
+            f"{told}: its card contradicts itself: {len(card.classes)} class names for "
             f"{model.classes} classes, {bands} bands of preprocessing for "
             f"{card.arguments.get('in_channels', 3)}"
         )
@@ -286,6 +303,19 @@ def _load_network(
     return Segmenter(
         name, Network(model, card, device=where, precision=number_format, params=settings), card
     )
+
+
+def _fault(error: ValidationError) -> str:
+    """The first fault of a network's parameters, in a line; ``crf.theta_beta=0: ...``."""
+    fault = error.errors(include_url=False)[0]
+    message = fault["msg"].removeprefix("Value error, ")
+    *parents, name = [str(part) for part in fault["loc"]] or [""]
+    if not name:  # of the parameters together
+        return message
+    where = ".".join([*parents, name])
+    if fault["type"] == "extra_forbidden":
+        return f"there is no parameter {where!r}; {nearest(name, CRFParams.model_fields)}"
+    return f"{where}={fault['input']!r}: {message}"
 
 
 def _expand(

@@ -37,13 +37,16 @@ class SemanticResult(Result):
     background : the class that counts as background, left out of ``segments()``; None: there
         is no such class
     ignore : a label, outside ``classes`` or not, that means "no answer here"; never a segment
+    boundary : (H, W) float32 in 0..1, the probability that a pixel lies on a boundary of two
+        classes, where the network draws boundaries
     palette : (>= len(classes), 3) uint8 RGB, the colour of each class; default vitrail's own
     image : the image that was segmented
 
     Raises
     ------
     ParameterError
-        labels of another shape or type, or one that no class has.
+        labels of another shape or type, or one that no class has; a boundary of another size or
+        that holds no probabilities.
     """
 
     kind: ClassVar[str] = "semantic"
@@ -52,6 +55,7 @@ class SemanticResult(Result):
     classes: tuple[str, ...]
     background: int | None = field(default=None, kw_only=True)
     ignore: int | None = field(default=None, kw_only=True)
+    boundary: np.ndarray | None = field(default=None, kw_only=True)
     palette: np.ndarray | None = field(default=None, kw_only=True)
     image: Image | None = field(default=None, kw_only=True)
     size: tuple[int, int] = field(init=False)
@@ -77,6 +81,8 @@ class SemanticResult(Result):
             raise ParameterError(
                 f"background is {self.background}, expected one of the {len(classes)} class ids"
             )
+        if self.boundary is not None:
+            object.__setattr__(self, "boundary", _probabilities(self.boundary, labels.shape))
         if self.palette is not None:
             palette = np.asarray(self.palette)
             if palette.ndim != 2 or palette.shape[1] != 3 or len(palette) < len(classes):
@@ -110,7 +116,7 @@ class SemanticResult(Result):
 
     @property
     def nbytes(self) -> int:
-        return self.labels.nbytes
+        return self.labels.nbytes + (0 if self.boundary is None else self.boundary.nbytes)
 
     def counts(self) -> dict[str, int]:
         """Pixels of each class that occurs, background included, ignored pixels left out."""
@@ -144,7 +150,23 @@ class SemanticResult(Result):
         if self.ignore is not None and self.ignore < len(self._pixels):
             # Without this, a reader could not tell pixels without an answer from background.
             extras["ignored"] = Masks.from_labels(self.labels, [self.ignore]).rle()[0]
+        if self.boundary is not None:
+            # The probabilities themselves are in the PNG beside the JSON.
+            drawn = (self.boundary >= 0.5).view(np.uint8)
+            extras["boundary"] = Masks.from_labels(drawn, [1]).rle()[0]
         return extras
+
+
+def _probabilities(boundary: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    boundary = np.asarray(boundary, np.float32)
+    if boundary.shape != size:
+        raise ParameterError(f"boundary has shape {boundary.shape}, expected {size} as the labels")
+    if not (boundary.min() >= 0 and boundary.max() <= 1):  # nan is neither
+        raise ParameterError(
+            f"boundary goes from {boundary.min()} to {boundary.max()}, expected probabilities in"
+            " 0..1; of logits, take the sigmoid"
+        )
+    return read_only(boundary)
 
 
 def _parts(y: int, x: int, crop: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:

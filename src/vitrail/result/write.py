@@ -8,6 +8,7 @@ STEM.labels.png     semantic results and regions: the pixel value is the class o
                     Up to 256 ids an 8-bit palette PNG that shows the colours of the overlay
                     (background black), up to 65,536 a 16-bit grey PNG, beyond that STEM.labels.tif
                     with 32 bits
+STEM.boundary.png   semantic results with a boundary, 8-bit grey: 255 is a probability of 1
 STEM.instances.png  instances, 16-bit grey: 0 is no object, i + 1 the i-th object, the higher score
                     where masks overlap (the JSON keeps every mask whole). STEM.instances.tif with
                     32 bits where there are more than 65,535 objects
@@ -89,6 +90,9 @@ def write(
     elif isinstance(result, SemanticResult | RegionResult):
         colours = class_colours(result)
         paths.append(_write_ids(folder / f"{stem}.labels.png", result.labels, colours))
+        if isinstance(result, SemanticResult) and result.boundary is not None:
+            grey = np.rint(result.boundary * np.float32(255)).astype(np.uint8)
+            paths.append(write_bytes(folder / f"{stem}.boundary.png", _encode(".png", grey)))
     elif isinstance(result, EdgeResult):
         levels = result.strength * np.float32(65_535 / (float(result.strength.max()) or 1.0))
         grey = np.rint(levels, out=levels).astype(np.uint16)
