@@ -27,7 +27,7 @@ LABELS = 21
 LIMIT_S = 0.6
 PARAMETERS = (
     CRFParams(),
-    CRFParams(bilateral_weight=4, theta_alpha=50, theta_beta=5),
+    CRFParams(bilateral_weight=10, theta_alpha=80, theta_beta=13),  # the authors' example
 )
 
 

@@ -12,7 +12,7 @@ from vitrail.nn.crf_params import CRFParams
 
 PARAMETERS = [
     {},
-    {"bilateral_weight": 4, "theta_alpha": 50, "theta_beta": 5},
+    {"bilateral_weight": 10, "theta_alpha": 80, "theta_beta": 13},
     {"bilateral_weight": 4, "theta_alpha": 10, "theta_beta": 30, "iterations": 5},
     {"gaussian_weight": 1, "theta_gamma": 1.5, "bilateral_weight": 2, "theta_alpha": 5},
 ]

@@ -42,8 +42,8 @@ class DenseCRF:
     Parameters
     ----------
     params:
-        Weights, reaches and iterations; the defaults are those of the authors' example.
-        ``long_side`` means nothing here: the image is taken as large as it is.
+        Weights, reaches and iterations. ``long_side`` means nothing here: the image is taken as
+        large as it is.
     compatibility:
         ``(C, C)``, the cost of label ``l`` beside label ``m``; default Potts, 1 for any two
         different labels.
@@ -233,8 +233,8 @@ def vote(seeds: Tensor, image: Tensor, params: CRFParams) -> Tensor:
 
     Mean field starts from a probability at each pixel; from nothing but scribbles it would end in
     the label that was scribbled most. So each pixel first asks the seeds, near ones in place and
-    colour the most (Gaussians of ``2 theta_alpha`` and ``2 theta_beta``); each label has the same
-    weight, however many its seeds.
+    colour the most (Gaussians five times as wide as the appearance term's, for seeds are few and
+    far between); each label has the same weight, however many its seeds.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def vote(seeds: Tensor, image: Tensor, params: CRFParams) -> Tensor:
     """
     classes = len(seeds)
     rows = seeds.flatten(1).t()
-    features = _features(image, 2 * params.theta_alpha, 2 * params.theta_beta)
+    features = _features(image, 5 * params.theta_alpha, 5 * params.theta_beta)
     votes = PermutohedralLattice(features).filter((rows / rows.sum(0).clamp(min=1e-6)).contiguous())
     total = votes.sum(1, keepdim=True)
     shares = torch.where(total > 0, votes / total, 1 / classes)

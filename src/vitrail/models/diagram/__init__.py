@@ -9,8 +9,8 @@ from torch import nn
 from vitrail.atomic import write_atomically
 from vitrail.errors import ParameterError
 from vitrail.models.diagram.draw import to_image, to_svg
-from vitrail.models.diagram.graph import graph_of
 from vitrail.models.diagram.layout import lay_out
+from vitrail.models.diagram.modules import graph_of
 from vitrail.models.summary import check_depth
 from vitrail.models.trace import trace
 
