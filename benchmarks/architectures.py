@@ -96,7 +96,7 @@ def measure_trained(
             result = segmenter(photo)
             assert isinstance(result, SemanticResult)
             labels.append(result.labels)
-        equal += np.count_nonzero(labels[0] == labels[1])
+        equal += int(np.count_nonzero(labels[0] == labels[1]))
         pixels += labels[0].size
     slow_s, fast_s = best_of(
         (lambda: exact(photos[0]), lambda: fast(photos[0])), options.repeats, options.warmup, CPU
