@@ -23,9 +23,9 @@ from vitrail.weights.importers.torchvision import from_torchvision
 CLASSES = 21
 """Of Pascal VOC, which torchvision's weights have."""
 
-_RESNET = {"encoder": "resnet50", "output_stride": 8, "auxiliary": False}
-_MOBILENET = {"encoder": "mobilenetv3_large_100", "torchvision": True}
-_RATES = {"rates": (12, 24, 36)}
+_RESNET: dict[str, object] = {"encoder": "resnet50", "output_stride": 8, "auxiliary": False}
+_MOBILENET: dict[str, object] = {"encoder": "mobilenetv3_large_100", "torchvision": True}
+_RATES: dict[str, object] = {"rates": (12, 24, 36)}
 _TORCHVISION: dict[str, tuple[str, dict[str, object]]] = {
     "fcn_resnet50": ("fcn-dilated", _RESNET),
     "deeplabv3_resnet50": ("deeplab-v3", _RESNET | _RATES),
@@ -111,8 +111,9 @@ def _card(name: str, architecture: str, arguments: dict[str, object], size: int)
         architecture=architecture,
         arguments=arguments,
         classes=tuple(f"class {index}" for index in range(CLASSES)),
-        preprocessing=Preprocessing(image_size=size),
+        preprocessing=Preprocessing.model_validate({"image_size": size}),
         training_data="none",
         training_command="none",
         licences=Licences(code="Apache-2.0", weights="none", training_data="none"),
+        limits="its weights are random",
     )

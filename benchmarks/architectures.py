@@ -52,10 +52,10 @@ CPU = torch.device("cpu")
 def measure(name: str, photo: np.ndarray, options: argparse.Namespace) -> dict[str, object]:
     """Time one network in each format against its peer, and print the outcome."""
     pair = PEERS[name](name, options.size)
-    formats = [p for p in TARGETS if p == "float32" or cpu_has_bfloat16()]
+    formats: list[Precision] = [p for p in TARGETS if p == "float32" or cpu_has_bfloat16()]
+    params = NetworkParams.model_validate({})
     networks = [
-        Network(pair.ours, pair.card, device=CPU, precision=p, params=NetworkParams())
-        for p in formats
+        Network(pair.ours, pair.card, device=CPU, precision=p, params=params) for p in formats
     ]
     batch, _ = to_batch([photo], pair.card.preprocessing, stride=pair.ours.stride)
     batch = batch.contiguous()

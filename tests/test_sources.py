@@ -17,7 +17,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with images, their results, and other files."""
     for name in (
         *("img10.png", "img2.PNG", "a.jpg", "notes.txt", ".hidden.jpg"),
-        *("a.overlay.jpg", "a.labels.png", "img2.instances.png", "img10.edges.png", "a.json"),
+        *(
+            "a.overlay.jpg",
+            "a.labels.png",
+            "img2.instances.png",
+            "img10.edges.png",
+            "a.boundary.png",
+            "a.json",
+        ),
         *("contact-sheet.jpg", "sub/deep.tif", "sub/.git/x.png", "a.crops/000_cat.png"),
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

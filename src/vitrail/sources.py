@@ -25,7 +25,8 @@ IMAGE_SUFFIXES = frozenset(
 
 # What `vitrail predict` writes beside the pictures; running it twice must not feed on itself.
 _OUTPUT = re.compile(
-    r"(.+)\.(?:overlay|labels|instances|edges)\.(?:jpg|png)|contact-sheet\.jpg", re.IGNORECASE
+    r"(.+)\.(?:overlay|labels|instances|edges|boundary)\.(?:jpg|png)|contact-sheet\.jpg",
+    re.IGNORECASE,
 )
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(//|(?<=file:))", re.IGNORECASE)
 

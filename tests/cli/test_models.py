@@ -57,11 +57,13 @@ def test_doctor_sees_a_damaged_model(capsys, monkeypatch: pytest.MonkeyPatch) ->
     """Weights that no longer predict correctly must not pass."""
     import torch
 
-    from vitrail.weights import files
+    from vitrail.weights import importers
 
-    read = files.read_tensors
+    read = importers.read_tensors
     monkeypatch.setattr(
-        files, "read_tensors", lambda path: {k: torch.zeros_like(v) for k, v in read(path).items()}
+        importers,
+        "read_tensors",
+        lambda path: {k: torch.zeros_like(v) for k, v in read(path).items()},
     )
     assert run("doctor", "--json") == 1
     assert not json.loads(capsys.readouterr().out)["default model"]["ok"]

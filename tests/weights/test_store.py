@@ -17,6 +17,7 @@ from vitrail.weights.card import Card, Download
 from vitrail.weights.catalog import Entry
 from vitrail.weights.files import write_checkpoint
 from vitrail.weights.header import read_card
+from vitrail.weights.published import PUBLISHED
 from vitrail.weights.store import is_stored, obtain, original_path, stored_path
 
 FILE = "tiny.safetensors"
@@ -199,3 +200,17 @@ def test_several_at_once_fetch_once(content: bytes) -> None:
 def test_a_card_cannot_name_nonsense(fault: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="1 validation error"):
         card(str(fault.pop("url", "http://x/y")), b"x", **fault)
+
+
+@pytest.mark.parametrize("published", PUBLISHED, ids=lambda card: card.name)
+def test_what_was_converted_is_known_again(
+    published: Card, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a card's arguments are made of: nothing is fetched twice."""
+    monkeypatch.setenv("VITRAIL_OFFLINE", "1")
+    cache.mkdir(parents=True)
+    # The card is what counts; the network's own hundred megabytes need not be written for it.
+    write_checkpoint(stored_path(published), build("unet", ARGUMENTS), published)
+    assert obtain(published) == stored_path(published)
+    with pytest.raises(SourceError, match="VITRAIL_OFFLINE"):
+        obtain(published.model_copy(update={"summary": "another"}))

@@ -1,4 +1,4 @@
-"""The two ways up of our U-Nets: from a feature pyramid back to full resolution."""
+"""Ways up, from a feature pyramid back to full resolution, and what goes with them."""
 
 from __future__ import annotations
 

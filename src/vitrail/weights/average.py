@@ -54,7 +54,7 @@ def average_checkpoints(
     mean: dict[str, Tensor] = {}
     for path, share in zip(paths, shares, strict=True):
         other = read_card(path)
-        for what in ("architecture", "classes"):
+        for what in ("architecture", "arguments", "classes"):
             if getattr(other, what) != getattr(card, what):
                 raise WeightsError(
                     f"{path}: its {what} is {getattr(other, what)}, that of {paths[0]} is "

@@ -119,7 +119,10 @@ def obtain(
 def _is_current(path: Path, card: Card) -> bool:
     """Whether a stored checkpoint is whole, and of this card."""
     try:
-        return path.is_file() and read_card(path) == card
+        if not path.is_file():
+            return False
+        # As JSON: a tuple among the arguments comes back from a file as a list.
+        return read_card(path).model_dump(mode="json") == card.model_dump(mode="json")
     except WeightsError:
         return False
 
