@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
+from torch.nn import functional as F
 
 from vitrail.nn.canny import canny
 
 
-def photo() -> torch.Tensor:
-    """(1, 3, 128, 160) float32, 0 to 255."""
-    pixels = np.ascontiguousarray(data.chelsea()[60:188, 100:260])
+def photo(height: int = 128, width: int = 160) -> torch.Tensor:
+    """(1, 3, height, width) float32, 0 to 255."""
+    pixels = np.ascontiguousarray(data.chelsea()[60 : 60 + height, 100 : 100 + width])
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
 
 
@@ -50,8 +51,7 @@ def test_a_weak_edge_is_followed_from_a_strong_one_as_far_as_asked() -> None:
     image = torch.zeros(1, 1, 16, 60)
     image[..., 8:, :] = torch.linspace(1, 0.12, 30).repeat_interleave(2)
     image[..., 8:, 40:] = image[..., 8:, 40:41]  # a step that falls from 1 to 0.4, then stays
-    limits = {"low": 0.5, "high": 2.0}
-    found = [canny(image, iterations=steps, **limits) for steps in (0, 9, 99)]
+    found = [canny(image, iterations=steps, low=0.5, high=2.0) for steps in (0, 9, 99)]
     reached = [edges[0, 0].sum(0).nonzero().max() for edges in found]
     assert reached[0] < 20
     assert reached[1] == reached[0] + 9
@@ -74,3 +74,28 @@ def test_mixed_precision_and_gradients_leave_it_alone() -> None:
         edges = canny(image)
     assert edges.dtype == torch.float32 and not edges.requires_grad
     assert torch.equal(edges, canny(photo()))
+
+
+@pytest.mark.parametrize("below", [0, 1, 6, 7])
+@pytest.mark.parametrize("beside", [0, 3, 7])
+@pytest.mark.parametrize("colour", [-300.0, 0.0, 700.0])
+def test_padding_is_no_edge_and_does_not_shift_the_limits(
+    below: int, beside: int, colour: float
+) -> None:
+    one, two = photo(), photo(128 + below - 5, 160 + beside - 2).flip(-1)
+    batch = [
+        F.pad(one, (0, beside, 0, below), value=colour),
+        F.pad(two, (0, 2, 0, 5), value=colour),
+    ]
+    edges = canny(torch.cat(batch), padding=7)
+    for image, found in zip((one, two), edges, strict=True):
+        height, width = image.shape[-2:]
+        assert torch.equal(found[:, :height, :width], canny(image)[0])
+        assert not found[:, height:].any() and not found[..., width:].any()
+
+
+def test_more_of_one_colour_than_padding_can_be_is_part_of_the_image() -> None:
+    image = torch.zeros(1, 1, 32, 32)
+    image[..., 8:20, 8:20] = 5
+    assert torch.equal(canny(image, padding=7), canny(image))
+    assert not canny(torch.ones(2, 3, 4, 4), padding=7).any()

@@ -7,6 +7,7 @@ Takikawa et al., "Gated-SCNN: Gated Shape CNNs for Semantic Segmentation", arXiv
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,8 +20,6 @@ from vitrail.losses.distribution import BalancedCrossEntropy
 from vitrail.losses.targets import Planes, SemanticTargets, read_planes
 
 _UNKNOWN = 255
-_BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-"""A Gaussian with a standard deviation of 1 px."""
 _REACH = 3
 """Pixels that smoothing and gradient see to each side."""
 _FLAT = 1e-3
@@ -154,10 +153,7 @@ def steepness(planes: Planes, shares: Tensor) -> Tensor:
     for independent labels ``(B, C, H, W)`` without the root: the gradient that a class has is
     then not also that of another. 0.625 beside a sharp straight boundary.
     """
-    smooth = _filtered(_filtered(shares, -2, _BINOMIAL), -1, _BINOMIAL)
-    rise, mean = (-0.5, 0.0, 0.5), (0.25, 0.5, 0.25)
-    down = 2 * _filtered(_filtered(smooth, -1, mean), -2, rise)
-    across = 2 * _filtered(_filtered(smooth, -2, mean), -1, rise)
+    down, across = cast(tuple[Tensor, Tensor], _Slopes.apply(shares))
     square = down.square() + across.square()
     if planes.exclusive:
         square = square.sum(1, keepdim=True) / 2
@@ -165,25 +161,59 @@ def steepness(planes: Planes, shares: Tensor) -> Tensor:
     return (square + tiny).sqrt() - math.sqrt(tiny)
 
 
-def _filtered(values: Tensor, axis: int, weights: tuple[float, ...]) -> Tensor:
-    """Correlation along one axis, border repeated; exact in float32, as no convolution on TF32."""
-    length, reach = values.shape[axis], len(weights) // 2
-    shape = list(values.shape)
-    shape[axis] = reach
-    first, last = values.narrow(axis, 0, 1), values.narrow(axis, length - 1, 1)
-    wide = torch.cat([first.expand(shape), values, last.expand(shape)], dim=axis)
-    total = torch.zeros_like(values)
-    for step, weight in enumerate(weights):
-        if weight:
-            total = total + weight * wide.narrow(axis, step, length)
-    return total
+class _Slopes(torch.autograd.Function):
+    """Derivatives of ``(B, C, H, W)`` smoothed by a Gaussian, downwards and across.
+
+    Both are Sobel's (a difference along, (1, 2, 1) / 4 across) after (1, 4, 6, 4, 1) / 16 in both
+    directions, with the border's pixels repeated outside. Sums of neighbours do that: exact where
+    a convolution in TF32 is not. With a backward of its own, since autograd's fills a whole map
+    with zeros for each of the forty slices.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> tuple[Tensor, Tensor]:
+        wide = F.pad(values, (_REACH,) * 4, mode="replicate")
+        return _slope(wide, -2, -1), _slope(wide, -1, -2)
+
+    @staticmethod
+    def backward(ctx: Any, down: Tensor, across: Tensor) -> Tensor:
+        # A correlation's adjoint is the one with the mirrored weights: here the same, negative.
+        sides = (2 * _REACH,) * 4
+        wide = _slope(F.pad(down, sides), -2, -1) + _slope(F.pad(across, sides), -1, -2)
+        for axis in (-2, -1):  # a border pixel gets what its repetitions got
+            length = wide.shape[axis]
+            first, inner, last = wide.split([_REACH, length - 2 * _REACH, _REACH], dim=axis)
+            inner.select(axis, 0).add_(first.sum(axis))
+            inner.select(axis, -1).add_(last.sum(axis))
+            wide = inner
+        return -wide
+
+
+def _slope(values: Tensor, along: int, across: int) -> Tensor:
+    """Derivative along one axis of what is smoothed along both; shorter by six on each axis."""
+    smooth = _pair_sums(values, along, 4)
+    inner = smooth.shape[along] - 2
+    rise = smooth.narrow(along, 2, inner) - smooth.narrow(along, 0, inner)
+    return _pair_sums(rise, across, 6).div_(1024)  # 16 along, 16 and 4 across
+
+
+def _pair_sums(values: Tensor, axis: int, times: int) -> Tensor:
+    """Neighbours added, so many times: binomial weights, not normalised."""
+    for _ in range(times):
+        length = values.shape[axis] - 1
+        values = values.narrow(axis, 0, length) + values.narrow(axis, 1, length)
+    return values
 
 
 def _grown(mask: Tensor, reach: int) -> Tensor:
     """A ``(B, C, H, W)`` bool mask with all that is within ``reach`` pixels in each direction."""
-    if not reach:
-        return mask
-    return F.max_pool2d(mask.float(), 2 * reach + 1, stride=1, padding=reach) > 0
+    # Pooling would say the same; with a single channel torch's is many times slower.
+    for axis, pad in ((-2, (0, 0, reach, reach)), (-1, (reach, reach))):
+        wide, length = F.pad(mask, pad), mask.shape[axis]
+        mask = wide.narrow(axis, 0, length).clone()
+        for step in range(1, 2 * reach + 1):
+            mask |= wide.narrow(axis, step, length)
+    return mask
 
 
 def _gumbel(scores: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ def canny(
     low: float = 0.16,
     high: float = 0.4,
     iterations: int = 32,
+    padding: int = 0,
 ) -> Tensor:
     """Thin, linked edges of a batch of images, a constant to the gradient.
 
@@ -46,25 +47,47 @@ def canny(
         without smoothing, 2.5 the same step with ``sigma=1``.
     iterations:
         How far, in pixels, an edge is followed from where it reaches ``high``.
+    padding:
+        How many rows at the bottom, and columns at the right, may be padding at most: there, those
+        that are of the last pixel's colour throughout are left out, unless there are more of them.
+        What remains has the edges that it has alone, and the padding has none.
 
     Returns
     -------
     ``(B, 1, H, W)`` float32, 1 on edges and 0 elsewhere.
     """
-    grey = _grey(images.float())
+    images = images.float()
+    height, width = images.shape[-2:]
+    grey, within = _grey(images), None
+    if padding > 0:
+        rows, columns = _unpadded(images, padding)
+        grey = _continued(_continued(grey, -2, rows, _reach(sigma)), -1, columns, _reach(sigma))
+        within = _below(height, rows)[:, None, :, None] & _below(width, columns)[:, None, None, :]
     least, most = grey.amin((-2, -1), keepdim=True), grey.amax((-2, -1), keepdim=True)
     spread = most - least
     flat = spread <= 1e-6 * torch.maximum(most.abs(), least.abs())  # rounding is no contrast
     grey = (grey - least) / spread.where(~flat, torch.ones_like(spread))
     down, across = _sobel(_smooth(grey, sigma))
-    down, across = (down * _UNIT).round(), (across * _UNIT).round()
+    down, across = ((gradient[..., :height, :width] * _UNIT).round() for gradient in (down, across))
     strength = down.square() + across.square()
+    if within is not None:
+        strength = strength * within
     ridge = _ridge(strength, down, across) & ~flat
-    weak = (ridge & (strength > (low * _UNIT) ** 2)).float()
-    edges = (ridge & (strength > (high * _UNIT) ** 2)).float()
+    weak = ridge & (strength > (low * _UNIT) ** 2)
+    edges = ridge & (strength > (high * _UNIT) ** 2)
     for _ in range(iterations):
-        edges = F.max_pool2d(edges, 3, stride=1, padding=1) * weak
-    return edges
+        edges = _with_neighbours(edges) & weak
+    return edges.float()
+
+
+def _with_neighbours(mask: Tensor) -> Tensor:
+    """A ``(B, 1, H, W)`` bool mask with the eight neighbours of all that is in it; six times as
+    fast on a CPU as a 3x3 maximum."""
+    for axis, pad in ((-2, (0, 0, 1, 1)), (-1, (1, 1))):
+        wide, length = F.pad(mask, pad), mask.shape[axis]
+        parts = [wide.narrow(axis, step, length) for step in range(3)]
+        mask = parts[0] | parts[1] | parts[2]
+    return mask
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -75,11 +98,44 @@ def _grey(images: Tensor) -> Tensor:
     return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
 
 
+def _unpadded(images: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """``(B,)`` rows and ``(B,)`` columns of each image before at most ``most`` of padding."""
+    alike = (images == images[..., -1:, -1:]).all(1)
+    found: list[Tensor] = []
+    for axis in (-2, -1):
+        length = images.shape[axis]
+        last = min(most + 1, length)
+        lines = alike.narrow(axis, length - last, last).all(-1 if axis == -2 else -2)
+        run = lines.flip(-1).long().cumprod(-1).sum(-1)
+        found.append(length - run.where(run < last, 0))
+    return found[0], found[1]
+
+
+def _continued(grey: Tensor, axis: int, valid: Tensor, more: int) -> Tensor:
+    """What is behind each image's first ``valid`` values, and ``more``, from its mirror image."""
+    places = torch.arange(grey.shape[axis] + more, device=grey.device) % (2 * valid[:, None])
+    places = torch.minimum(places, 2 * valid[:, None] - 1 - places)
+    shape = list(grey.shape)
+    shape[axis] = places.shape[1]
+    places = places[:, None, :, None] if axis == -2 else places[:, None, None, :]
+    return grey.gather(axis, places.expand(shape))
+
+
+def _below(length: int, limits: Tensor) -> Tensor:
+    """``(B, length)``: whether a place is before each limit."""
+    return torch.arange(length, device=limits.device) < limits[:, None]
+
+
+def _reach(sigma: float) -> int:
+    """How far the smoothing and the gradient look, in pixels."""
+    return int(4 * max(0.0, sigma) + 0.5) + 1
+
+
 def _smooth(grey: Tensor, sigma: float) -> Tensor:
     """A Gaussian cut at 4 sigma, along both axes."""
     if sigma <= 0:
         return grey
-    reach = int(4 * sigma + 0.5)
+    reach = _reach(sigma) - 1
     weights = [math.exp(-0.5 * (step / sigma) ** 2) for step in range(-reach, reach + 1)]
     total = sum(weights)
     for axis in (-2, -1):
