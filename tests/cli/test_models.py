@@ -91,3 +91,10 @@ def test_fetch_says_where_and_what_for(capsys, monkeypatch: pytest.MonkeyPatch, 
     assert "deeplabv3_resnet50_coco-cd0a2569.pth" in message and str(tmp_path) in message
     assert run("models", "fetch", "subjects", "deeplabv3-resnet50") == 1
     assert "did you mean 'deeplabv3-resnet50-coco'" in capsys.readouterr().err
+
+
+def test_fetch_knows_what_has_no_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "fetch", "kmeans") == 0
+    assert "kmeans: a classical method, works without weights" in capsys.readouterr().out
+    assert run("models", "fetch", "kmean") == 1
+    assert "no model with weights is called 'kmean'; known names: " in capsys.readouterr().err

@@ -13,7 +13,7 @@ from safetensors.torch import save, save_file
 from vitrail.errors import OutputError, WeightsError
 from vitrail.models.registry import build
 from vitrail.weights.card import Card
-from vitrail.weights.files import load_state, read_tensors, write_checkpoint
+from vitrail.weights.files import load_state, read_tensors, write_checkpoint, write_tensors
 from vitrail.weights.header import read_card, read_metadata
 
 ARGUMENTS = {"encoder": "mobilenetv2_035", "classes": 2, "decoder_channels": [16, 16, 8, 8, 8]}
@@ -158,3 +158,11 @@ def test_a_header_as_long_as_a_pickle_s_first_byte(tmp_path: Path) -> None:
     path.write_bytes(content[:100])
     with pytest.raises(WeightsError, match="not a safetensors file"):
         read_metadata(path)
+
+
+def test_tensors_that_share_memory_are_written_apart(card, tmp_path: Path) -> None:
+    whole = torch.arange(12.0).reshape(3, 4)
+    tensors = {"a": whole, "b": whole, "c": whole.T, "d": whole[1], "e": torch.zeros(0)}
+    write_tensors(tmp_path / "x.safetensors", tensors | {"f": torch.zeros(0)}, card)
+    found = read_tensors(tmp_path / "x.safetensors")
+    assert all(torch.equal(found[name], value) for name, value in tensors.items())

@@ -10,7 +10,7 @@ import torch
 import vitrail
 from tests.local_server import LocalServer, leftovers, local_server
 from tests.weights.test_files import ARGUMENTS
-from vitrail.errors import SourceError, WeightsError
+from vitrail.errors import OutputError, ParameterError, SourceError, WeightsError
 from vitrail.models.registry import build
 from vitrail.weights import catalog as names
 from vitrail.weights.card import Card, Download
@@ -18,7 +18,13 @@ from vitrail.weights.catalog import Entry
 from vitrail.weights.files import write_checkpoint
 from vitrail.weights.header import read_card
 from vitrail.weights.published import PUBLISHED
-from vitrail.weights.store import is_stored, obtain, original_path, stored_path
+from vitrail.weights.store import (
+    cache_folder,
+    is_stored,
+    obtain,
+    original_path,
+    stored_path,
+)
 
 FILE = "tiny.safetensors"
 
@@ -191,9 +197,10 @@ def test_several_at_once_fetch_once(content: bytes) -> None:
     [
         {"url": "ftp://x/y"},
         {"file": "../x.pth"},
-        {"file": "x.pkl"},
+        {"file": "x.onnx"},
         {"sha256": "1234567"},
         {"sha256": "GHIJKLMN"},
+        {"md5": "12345"},
         {"size": 0},
     ],
 )
@@ -214,3 +221,21 @@ def test_what_was_converted_is_known_again(
     assert obtain(published) == stored_path(published)
     with pytest.raises(SourceError, match="VITRAIL_OFFLINE"):
         obtain(published.model_copy(update={"summary": "another"}))
+
+
+def test_a_cache_folder_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITRAIL_CACHE", "~nosuchuser/x")
+    with pytest.raises(ParameterError, match=r"VITRAIL_CACHE=~nosuchuser/x: ~nosuchuser is"):
+        cache_folder()
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_file_where_the_cache_folder_should_be(
+    below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a file"
+    file.write_bytes(b"")
+    monkeypatch.setenv("VITRAIL_CACHE", str(file / below))
+    with pytest.raises(OutputError, match=r"a file is a file, expected a folder.*VITRAIL_CACHE"):
+        obtain(PUBLISHED[0])
+    assert file.read_bytes() == b""

@@ -21,17 +21,19 @@ def fetch(
     """
     from vitrail.cli.progress import download_progress
     from vitrail.errors import UnknownNameError
-    from vitrail.predict.segmenter import known_names
-    from vitrail.weights.catalog import find
+    from vitrail.predict.segmenter import METHODS
+    from vitrail.weights.catalog import ALIASES, catalog, find
     from vitrail.weights.store import obtain
 
     entries = [find(name) for name in names]
     for name, entry in zip(names, entries, strict=True):
-        if entry is None:
-            raise UnknownNameError("model", name, known_names())
+        if entry is None and name not in METHODS:
+            raise UnknownNameError("model with weights", name, [*catalog(), *ALIASES])
     try:
         for name, entry in zip(names, entries, strict=True):
-            assert entry is not None
+            if entry is None:
+                print(f"{name}: a classical method, works without weights; nothing to fetch")
+                continue
             if entry.packaged is not None:
                 print(f"{name}: ships with vitrail, nothing to fetch")
                 continue
@@ -50,8 +52,8 @@ def import_(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A .pth or .safetensors file with a network's state, or a folder of "
-            "save_pretrained.",
+            help="A .pth or .safetensors file with a network's state, a folder of "
+            "save_pretrained, or a .h5 file of matterport's Mask R-CNN.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
@@ -70,12 +72,25 @@ def import_(
     classes: Annotated[
         str,
         typer.Option(
-            help="Names in the order of the training, with commas; or how many, if unknown."
+            help="Names in the order of the training, with commas; or how many, if unknown. A .h5 "
+            "file of eighty classes has COCO's by itself."
         ),
     ] = "",
     image_size: Annotated[
-        int, typer.Option(min=16, help="Side (px) that the network was trained for.")
-    ] = 512,
+        int | None,
+        typer.Option(
+            min=16,
+            help="Side (px) that the network was trained for; by default 512. Of a .h5 file "
+            "IMAGE_MAX_DIM, by default 1024.",
+            show_default=False,
+        ),
+    ] = None,
+    min_side: Annotated[
+        int, typer.Option(min=16, help="Of a .h5 file alone: IMAGE_MIN_DIM, px.")
+    ] = 800,
+    anchor_sizes: Annotated[
+        str, typer.Option(help="Of a .h5 file alone: RPN_ANCHOR_SCALES, px.")
+    ] = "32,64,128,256,512",
     resize: Annotated[
         str, typer.Option(help="Which side becomes that: long-side, short-side, or stretch (both).")
     ] = "long-side",
@@ -84,28 +99,43 @@ def import_(
     ] = "",
     std: Annotated[str, typer.Option(help="Likewise.")] = "",
 ) -> None:
-    """Make a checkpoint of segmentation_models.pytorch or torchvision one of vitrail's.
+    """Make a checkpoint of segmentation_models.pytorch, torchvision or matterport vitrail's.
 
     Only tensors are read: a pickle that asks for more is refused, and no code in it runs.
     """
     from vitrail.errors import ParameterError
-    from vitrail.weights.importers.adopt import ClassNames, import_checkpoint
+    from vitrail.weights.importers.adopt import NOT_RGB, ClassNames, import_checkpoint
+    from vitrail.weights.importers.adopt_matterport import SUFFIXES, import_matterport
 
     if out.suffix != ".safetensors":
         raise ParameterError(f"--out {out}: expected a name that ends in .safetensors")
     if bool(mean) != bool(std):
         raise ParameterError("--mean and --std: give both, or neither")
-    card = import_checkpoint(
-        file,
-        out,
-        ClassNames.parse(classes),
-        architecture=architecture,
-        encoder=encoder,
-        image_size=image_size,
-        resize=resize,
-        mean=_numbers("--mean", mean),
-        std=_numbers("--std", std),
-    )
+    if file.suffix.lower() in SUFFIXES:
+        if architecture or encoder:
+            raise ParameterError(f"{file}: a .h5 file says itself what it is; leave out the names")
+        card = import_matterport(
+            file,
+            out,
+            ClassNames.parse(classes),
+            image_size=image_size or 1024,
+            min_side=min_side,
+            anchor_sizes=_numbers("--anchor-sizes", anchor_sizes) or (),
+            mean=_numbers("--mean", mean),
+            std=_numbers("--std", std),
+        )
+    else:
+        card = import_checkpoint(
+            file,
+            out,
+            ClassNames.parse(classes),
+            architecture=architecture,
+            encoder=encoder,
+            image_size=image_size or 512,
+            resize=resize,
+            mean=_numbers("--mean", mean),
+            std=_numbers("--std", std),
+        )
     used = card.preprocessing
     print(f"{file} -> {out}: {card.architecture}, classes {', '.join(card.classes)}")
     print(
@@ -114,6 +144,8 @@ def import_(
         + ("" if mean else " (assumed; --mean and --std if it was trained with others)"),
         file=sys.stderr,
     )
+    if len(used.mean) != 3:
+        print(f"{out}: {NOT_RGB.format(bands=len(used.mean))}", file=sys.stderr)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...] | None:

@@ -47,9 +47,21 @@ def write_tensors(
         for name, value in tensors.items()
         if not name.endswith("num_batches_tracked")  # only counts training steps
     }
+    kept = _apart(kept)
     content = save(kept, {CARD_KEY: card.model_dump_json()})
     make_folder(path.parent)
     write_atomically(path, lambda file: file.write(content))
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors with memory of their own, which safetensors insists on."""
+    seen: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        place = value.untyped_storage().data_ptr()
+        apart[name] = value.clone() if place in seen else value
+        seen.add(place)
+    return apart
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ import platformdirs
 from vitrail.atomic import make_folder
 from vitrail.digest import digests
 from vitrail.download_file import download_file
-from vitrail.errors import SourceError, WeightsError
+from vitrail.errors import OutputError, ParameterError, SourceError, WeightsError
 from vitrail.lock import locked
 from vitrail.weights.card import Card, Download
 from vitrail.weights.header import read_card
@@ -27,14 +27,32 @@ OFFLINE_VARIABLE = "VITRAIL_OFFLINE"
 _WAIT = 3600.0
 """Seconds to wait for another process that is downloading the same weights."""
 
+_LONG = 8
+"""Digits from which the beginning of a checksum is compared while downloading."""
+
 Progress = Callable[[str, int, int | None], None]
 """Told (what is being done, bytes done, bytes in all or None)."""
 
 
 def cache_folder() -> Path:
-    """Where vitrail keeps what it can get again."""
+    """Where vitrail keeps what it can get again.
+
+    Raises
+    ------
+    ParameterError
+        the environment names the home folder of a user that there is not.
+    """
     chosen = os.environ.get(CACHE_VARIABLE, "").strip()
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("vitrail"))
+    if not chosen:
+        return Path(platformdirs.user_cache_dir("vitrail"))
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError:
+        user = Path(chosen).parts[0]
+        raise ParameterError(
+            f"{CACHE_VARIABLE}={chosen}: {user} is the home folder of nobody here; give a folder's "
+            "whole path"
+        ) from None
 
 
 def is_offline() -> bool:
@@ -80,7 +98,8 @@ def obtain(
     card
         with its ``download``.
     tell
-        given one line before a download begins: what, how large, from where and to where.
+        given one line before a download begins: what, how large, from where and to where; and one
+        if nothing but the size of a file can be verified.
     progress
         told what is going on.
 
@@ -100,6 +119,7 @@ def obtain(
     path, original = stored_path(card), original_path(download)
     if _is_current(path, card):
         return path
+    _check_folder(path.parent)
     make_folder(path.parent)
     waiting = f"{card.name}: its weights are being downloaded"
     with locked(path.with_name(f"{path.name}.lock"), waiting, wait=_WAIT):
@@ -110,10 +130,25 @@ def obtain(
             _verify(original, download, progress)
         else:
             _fetch(card, download, original, tell, progress)
+        if not download.checksums:
+            tell(
+                f"{card.name}: no checksum of {download.file} is published; only its size was "
+                "verified"
+            )
         _convert(original, card, path)
         if not by_hand and original != path:
             original.unlink(missing_ok=True)
     return path
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a place for downloads where a file is in the way."""
+    file = next((place for place in (folder, *folder.parents) if place.is_file()), None)
+    if file is not None:
+        raise OutputError(
+            f"{file} is a file, expected a folder: weights are kept in {folder}; set "
+            f"{CACHE_VARIABLE} to another folder, or remove the file"
+        )
 
 
 def _is_current(path: Path, card: Card) -> bool:
@@ -153,7 +188,9 @@ def _fetch(
             download.url,
             path,
             size=None if download.size_within else download.size,
-            checksums={"sha256": download.sha256},
+            checksums={
+                name: value for name, value in download.checksums.items() if len(value) >= _LONG
+            },
             max_bytes=download.size + download.size_within,
             progress=lambda stage, done, total: progress(
                 f"{stage} {download.file}", done, total or download.size
@@ -161,12 +198,19 @@ def _fetch(
         )
     except SourceError as error:
         raise SourceError(f"{card.name}: {error}. Or {by_hand}") from None
+    wrong = ""
     if abs(got.size - download.size) > download.size_within:
-        path.unlink(missing_ok=True)
-        raise SourceError(
-            f"{download.url}: has {got.size:,} bytes, expected {about}{download.size:,}; what had "
-            "arrived was deleted"
+        wrong = f"has {got.size:,} bytes, expected {about}{download.size:,}"
+    elif any(len(value) < _LONG for value in download.checksums.values()):
+        found = digests(path, download.checksums)
+        wrong = "; ".join(
+            f"has the {name} {found[name]}, expected {value}..."
+            for name, value in download.checksums.items()
+            if not found[name].startswith(value)
         )
+    if wrong:
+        path.unlink(missing_ok=True)
+        raise SourceError(f"{download.url}: {wrong}; what had arrived was deleted")
 
 
 def _verify(path: Path, download: Download, progress: Progress) -> None:
@@ -174,15 +218,22 @@ def _verify(path: Path, download: Download, progress: Progress) -> None:
     try:
         size = path.stat().st_size
         found = digests(
-            path, progress=lambda done: progress(f"verifying {download.file}", done, size)
-        )["sha256"]
+            path,
+            download.checksums,
+            progress=lambda done: progress(f"verifying {download.file}", done, size),
+        )
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
-    if abs(size - download.size) > download.size_within or not found.startswith(download.sha256):
+    same = all(found[name].startswith(value) for name, value in download.checksums.items())
+    if abs(size - download.size) > download.size_within or not same:
+        has = "".join(f" and the {name} {value}" for name, value in found.items())
+        wanted = "".join(
+            f" and {value}{'...' if len(value) < len(found[name]) else ''}"
+            for name, value in download.checksums.items()
+        )
         raise SourceError(
-            f"{path}: has {size:,} bytes and the sha256 {found}, expected {download.size:,} bytes "
-            f"and {download.sha256}{'...' if len(download.sha256) < 64 else ''} as {download.url}; "
-            "it is damaged or another file: remove it"
+            f"{path}: has {size:,} bytes{has}, expected {download.size:,} bytes{wanted} as "
+            f"{download.url}; it is damaged or another file: remove it"
         )
 
 

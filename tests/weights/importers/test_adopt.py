@@ -1,10 +1,12 @@
 """Other projects' checkpoints, imported by the command line and from Python."""
 
+import json
 from pathlib import Path
 
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from safetensors.torch import save_file
 from torchvision.models import segmentation
 
 import vitrail
@@ -18,6 +20,7 @@ from vitrail.weights.importers.smp import read_smp
 from vitrail.weights.importers.torchvision import from_torchvision
 from vitrail.weights.published import PUBLISHED
 
+STATE = "model.safetensors"
 WIDTHS = (32, 16, 16, 8, 8)
 
 
@@ -61,6 +64,11 @@ def test_the_command_makes_a_model_that_predicts(
         (["--classes", "2", "--mean", "0,0,0"], "give both"),
         (["--classes", "2", "--mean", "0,0", "--std", "1,1"], "has? ?.*2 values.*3 bands"),
         (["--classes", "2", "--mean", "0,0,x", "--std", "1,1,1"], "--mean 0,0,x: expected"),
+        (["--classes", "2", "--mean", "nan,0,0", "--std", "1,1,1"], "must be finite"),
+        (["--classes", "2", "--mean", "0,0,0", "--std", "1,nan,1"], "must be finite"),
+        (["--classes", "\N{SUPERSCRIPT TWO}"], "--classes \N{SUPERSCRIPT TWO}: expected 2 names"),
+        (["--classes", "9" * 5000], "expected 2 names, or 2"),
+        (["--classes", "2", "--encoder", "tu-"], "name is empty"),
         (["--classes", "2", "--architecture", "Linknet"], "no architecture .* 'Linknet'"),
         (["--classes", "2", "--encoder", "timm-resnest14d"], "cannot be imported.*resnet18"),
         (["--classes", "2", "--encoder", "tu-resnet999"], "no timm encoder"),
@@ -113,7 +121,13 @@ def test_a_file_that_does_not_say_what_it_is(folder: Path, tmp_path: Path) -> No
         ('"aux_params": {"classes": 4}', "aux_params="),
         ('"encoder_depth": 4', "encoder_depth=4 is not supported; only 5"),
         ('"decoder_interpolation": "bilinear"', "only 'nearest'"),
+        ('"encoder_depth": [[5]]', "encoder_depth="),
+        ('"encoder_name": null', "does not say its encoder; give --architecture"),
+        ('"encoder_name": [1]', r"config.json: encoder_name=\[1\]: expected a name"),
+        ('"_model_class": {"a": 1}', "config.json: _model_class=.*: expected a name"),
+        ('"x": ' + 200_000 * "[", r"config.json: cannot be read as JSON \(maximum recursion"),
     ],
+    ids=lambda value: value[:40],
 )
 def test_options_that_we_do_not_have_are_refused(
     change: str, message: str, folder: Path, tmp_path: Path
@@ -122,6 +136,63 @@ def test_options_that_we_do_not_have_are_refused(
     (tmp_path / "config.json").write_text(told, "utf-8")
     with pytest.raises(WeightsError, match=message):
         read_smp(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "tensors", "message"),
+    [
+        ("Unet", {}, {"segmentation_head.0.weight": ()}, r"head.0.weight has the shape \(\)"),
+        ("FPN", {}, {"segmentation_head.0.weight": (2,)}, r"head.0.weight has the shape \(2,\)"),
+        ("Unet", {}, {"decoder.blocks.0.conv1.0.weight": ()}, "blocks.0.conv1.0.weight has the"),
+        ("Unet", {}, {"encoder.conv1.weight": ()}, r"differs in shape encoder.net.conv1.weight"),
+        ("Unet", {}, {}, "lacks encoder.net.conv1.weight"),
+        (
+            "DeepLabV3",
+            {"decoder_atrous_rates": 5},
+            {"decoder.aspp.project.0.weight": (16, 80, 1, 1)},
+            "rates=5: Input should be a valid tuple",
+        ),
+    ],
+)
+def test_tensors_and_options_of_odd_kinds(
+    form: str,
+    options: dict[str, object],
+    tensors: dict[str, tuple[int, ...]],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    told = {"_model_class": form, "encoder_name": "resnet18", **options}
+    (tmp_path / "config.json").write_text(json.dumps(told), "utf-8")
+    shapes = {"segmentation_head.0.weight": (2, 16, 3, 3), **tensors}
+    for name in ("p5.weight", "seg_blocks.0.block.0.block.0.weight") * (form == "FPN"):
+        shapes[f"decoder.{name}"] = (32, 32, 1, 1)
+    save_file({key: torch.zeros(size) for key, size in shapes.items()}, tmp_path / STATE)
+    with pytest.raises(WeightsError, match=message):
+        read_smp(tmp_path)
+
+
+@pytest.mark.parametrize("encoder", ["tu-mobilenetv2_100", "tu-mobilenetv3_small_050"])
+def test_bands_are_read_off_the_first_filters_whatever_the_order(
+    encoder: str, tmp_path: Path
+) -> None:
+    model = smp.Unet(encoder, encoder_weights=None, in_channels=5, classes=2)
+    tensors = model.state_dict()
+    depthwise = next(key for key in tensors if key.endswith("conv_dw.weight"))
+    torch.save({depthwise: tensors[depthwise], **tensors}, tmp_path / "best.pth")
+    imported = read_smp(tmp_path / "best.pth", architecture="Unet", encoder=encoder)
+    assert imported.arguments["in_channels"] == 5
+
+
+def test_a_network_of_other_bands_is_said_not_to_predict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = smp.Unet("resnet18", encoder_weights=None, in_channels=4, classes=2)
+    model.save_pretrained(str(tmp_path))
+    out = tmp_path / "four.safetensors"
+    assert run("models", "import", str(tmp_path), "--out", str(out), "--classes", "a,b") == 0
+    said = "takes 4 bands, and only RGB networks predict"
+    assert f"{out}: {said}" in capsys.readouterr().err
+    assert said in read_card(out).limits
 
 
 def test_a_network_trained_with_torchvision(tmp_path: Path) -> None:
@@ -170,3 +241,16 @@ def test_encoders_with_a_head_say_what_they_are_for(folder: Path) -> None:
         read_smp(folder, architecture="MAnet")
     with pytest.raises(ParameterError):
         import_checkpoint(folder, folder / "x.safetensors", ClassNames())
+
+
+def test_a_torchvision_state_without_tensors_or_of_odd_shape(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"begins with 'backbone.'; there are no tensors"):
+        from_torchvision({}, "fcn-dilated")
+    save_file({"classifier.4.weight": torch.tensor(1.0)}, tmp_path / STATE)
+    with pytest.raises(WeightsError, match=r"classifier.4.weight has the shape \(\), expected 4"):
+        import_checkpoint(
+            tmp_path / STATE,
+            tmp_path / "x.safetensors",
+            ClassNames(count=2),
+            architecture="fcn_resnet50",
+        )

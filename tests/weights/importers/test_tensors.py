@@ -2,8 +2,10 @@
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -89,3 +91,82 @@ def test_what_is_no_state_is_refused(content: object, tmp_path: Path) -> None:
         read_any_tensors(tmp_path / "x.pth")
     with pytest.raises(WeightsError, match="no such checkpoint"):
         read_any_tensors(tmp_path / "none.pth")
+
+
+def test_arrays_become_tensors(tmp_path: Path) -> None:
+    """As detectron2's model zoo has them, whatever the order of bytes and axes."""
+    arrays = {
+        "a": np.arange(6, dtype="f4").reshape(2, 3),
+        "b": np.asfortranarray(np.arange(6, dtype="f8").reshape(2, 3)),
+        "c": np.arange(3, dtype=">i8"),
+        "d": np.array(2.5, ">f4"),
+    }
+    path = tmp_path / "x.pkl"
+    content = {"model": arrays, "__author__": "somebody", "matching_heuristics": True}
+    path.write_bytes(pickle.dumps(content))
+    found = read_any_tensors(path)
+    assert found.keys() == arrays.keys()
+    for name, value in arrays.items():
+        own = found[name].numpy()
+        assert own.dtype == value.dtype.newbyteorder("=") and np.array_equal(own, value), name
+        assert found[name].is_contiguous()
+    found["a"].add_(1)  # no view of the file's bytes
+    path.write_bytes(pickle.dumps(arrays))
+    assert read_any_tensors(path).keys() == arrays.keys()
+    path.write_bytes(pickle.dumps({"model": {"a": Bomb(tmp_path / "was-run")}}))
+    with pytest.raises(WeightsError, match=r"x\.pkl: this pickle asks for .*mkdir"):
+        read_any_tensors(path)
+    assert not (tmp_path / "was-run").exists()
+    path.write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(WeightsError, match="not a network's state"):
+        read_any_tensors(path)
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "older form"])
+def test_files_of_torch_may_be_called_pkl(new: bool, tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "x.pkl", _use_new_zipfile_serialization=new)
+    assert torch.equal(read_any_tensors(tmp_path / "x.pkl")["a.weight"], TENSORS["a.weight"])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.zeros(1).expand(1 << 40), "of which the file holds only a part"),
+        (lambda: torch.zeros(3, device="meta"), "without its values"),
+        (lambda: torch.eye(3).to_sparse(), "sparse_coo"),
+        (lambda: torch.eye(3).to_sparse_csr(), "sparse_csr"),
+        (lambda: torch.zeros(3, dtype=torch.complex64), "complex"),
+        (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "quantized"),
+    ],
+    ids=["expanded", "meta", "coo", "csr", "complex", "quantized"],
+)
+def test_tensors_that_are_no_weights(
+    make: Callable[[], torch.Tensor], message: str, tmp_path: Path
+) -> None:
+    torch.save({"a": torch.zeros(2), "b.weight": make()}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=rf"x\.pth: b\.weight .*{message}"):
+        read_any_tensors(tmp_path / "x.pth")
+
+
+def test_views_come_out(tmp_path: Path) -> None:
+    whole = torch.arange(12.0).reshape(3, 4)
+    torch.save({"a": whole, "b": whole.T, "c": whole[1], "d": whole}, tmp_path / "x.pth")
+    found = read_any_tensors(tmp_path / "x.pth")
+    assert torch.equal(found["b"], whole.T) and torch.equal(found["c"], whole[1])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: x")],
+)
+def test_memory_that_does_not_suffice(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **more: object) -> None:
+        raise error
+
+    torch.save(TENSORS, tmp_path / "x.pth")
+    monkeypatch.setattr(torch, "load", fails)
+    with pytest.raises(WeightsError, match=r"x\.pth: there is not enough memory for its tensors"):
+        read_any_tensors(tmp_path / "x.pth")

@@ -14,7 +14,7 @@ from vitrail.errors import ParameterError, WeightsError
 from vitrail.models.registry import build
 from vitrail.weights.card import Card, Licences, Preprocessing
 from vitrail.weights.files import check_state, write_tensors
-from vitrail.weights.importers.smp import FORMS, Imported, read_smp
+from vitrail.weights.importers.smp import Imported, read_smp
 from vitrail.weights.importers.tensors import read_any_tensors
 from vitrail.weights.importers.torchvision import from_torchvision
 from vitrail.weights.published import PUBLISHED
@@ -29,8 +29,8 @@ TORCHVISION = {
 }
 """torchvision's functions, and the published weights whose network is the same."""
 
-KNOWN = (*FORMS, *TORCHVISION)
-"""Networks that can be imported, by the names that smp and torchvision give them."""
+NOT_RGB = "takes {bands} bands, and only RGB networks predict pictures: this one cannot be run"
+"""Said of an imported network whose weights are kept, but which nothing can be predicted with."""
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _UNKNOWN = "not stated by the file"
@@ -46,7 +46,8 @@ class ClassNames:
     @classmethod
     def parse(cls, text: str) -> ClassNames:
         """``a,b,c``, or a number."""
-        if text.strip().isdigit():
+        # Not str.isdigit: it takes a superscript 2, which int() does not.
+        if re.fullmatch("[0-9]{1,9}", text.strip()):
             return cls(count=int(text))
         return cls(tuple(name.strip() for name in text.split(",") if name.strip()))
 
@@ -75,7 +76,8 @@ def import_checkpoint(
     classes
         names in the order of the network's outputs; nothing in the file tells them.
     architecture, encoder
-        a name of :data:`KNOWN`, and smp's name of the encoder, where the file does not say.
+        smp's name of the network (:data:`~vitrail.weights.importers.smp_forms.FORMS`) and of the
+        encoder, where the file does not say; or torchvision's (:data:`TORCHVISION`).
     image_size, resize, mean, std
         how the network was fed, see :class:`~vitrail.weights.card.Preprocessing`; mean and
         standard deviation are by default ImageNet's for three bands, and 0.5 for others.
@@ -110,6 +112,7 @@ def import_checkpoint(
             f"mean and std have {len(preprocessing.mean)} values, the network of {path} {bands} "
             "bands; give one value for each"
         )
+    not_rgb = "" if bands == 3 else f"; {NOT_RGB.format(bands=bands)}"
     source = architecture or imported.architecture
     card = Card(
         name=re.sub(r"[^a-z0-9._-]+", "-", out.stem.lower()).strip("-._") or "imported",
@@ -122,7 +125,7 @@ def import_checkpoint(
         training_data=_UNKNOWN,
         training_command=_UNKNOWN,
         licences=Licences(code="Apache-2.0", weights=_UNKNOWN, training_data=_UNKNOWN),
-        limits=f"the preprocessing is what the import was told or assumed{told}",
+        limits=f"the preprocessing is what the import was told or assumed{told}{not_rgb}",
     )
     write_tensors(out, imported.tensors, card)
     return card
@@ -136,7 +139,10 @@ def _read_torchvision(path: Path, function: str) -> Imported:
         raise WeightsError(
             f"{path}: has no tensor {last}.weight; it is not the state of torchvision's {function}"
         )
-    outputs = tensors[f"{last}.weight"].shape[0]
+    shape = tuple(tensors[f"{last}.weight"].shape)
+    if len(shape) != 4:
+        raise WeightsError(f"{path}: {last}.weight has the shape {shape}, expected 4 dimensions")
+    outputs = shape[0]
     arguments = {**card.arguments, "classes": outputs, "in_channels": 3}
     if "auxiliary" in arguments:
         arguments["auxiliary"] = any(name.startswith("aux_classifier.") for name in tensors)

@@ -54,9 +54,10 @@ def from_torchvision(tensors: Mapping[str, Tensor], architecture: str) -> dict[s
         if name.startswith(_BACKBONE)
     }
     if not backbone:
+        first = f"the first is {next(iter(tensors))!r}" if tensors else "there are no tensors"
         raise WeightsError(
             "not a segmentation network of torchvision's: no tensor's name begins with "
-            f"{_BACKBONE!r}; the first is {next(iter(tensors))!r}"
+            f"{_BACKBONE!r}; {first}"
         )
     if not any(name.startswith("layer1.") for name in backbone):  # a ResNet's names are timm's
         backbone = timm_keys(backbone)

@@ -1,9 +1,9 @@
-"""Cards of weights that others have published and that are fetched when they are asked for.
+"""Cards of the semantic networks that torchvision publishes.
 
-torchvision's six sets (https://github.com/pytorch/vision): URL, size, score and beginning of the
-checksum are those of its weights' metadata in version 0.29.2. They were trained on the photographs
-of COCO 2017 with the twenty categories that are Pascal VOC's too, and are fed with the short side
-at 520 px, antialiased, without padding.
+Its six sets (https://github.com/pytorch/vision): URL, size, score and beginning of the checksum are
+those of its weights' metadata in version 0.29.2. They were trained on the photographs of COCO 2017
+with the twenty categories that are Pascal VOC's too, and are fed with the short side at 520 px,
+antialiased, without padding.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _resnet(architecture: str, encoder: str) -> dict[str, object]:
 _RATES = (12, 24, 36)
 _MOBILE: dict[str, object] = {"encoder": "mobilenetv3_large_100", "torchvision": True}
 
-PUBLISHED: tuple[Card, ...] = (
+SEMANTIC: tuple[Card, ...] = (
     _card(
         "fcn-resnet50-coco",
         "FCN over ResNet-50",
