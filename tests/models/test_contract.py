@@ -1,8 +1,9 @@
-"""What every registered architecture must do; a new one is added to ``CASES``."""
+"""What every registered semantic architecture must do; a new one is added to ``CASES``."""
 
 import pytest
 import torch
 
+from tests.models.test_instance_contract import CASES as FOR_OBJECTS
 from vitrail.losses import SemanticTargets
 from vitrail.models.base import Frame, SemanticModel
 from vitrail.models.registry import ARCHITECTURES, build
@@ -116,7 +117,9 @@ CASES = {
 @pytest.fixture(params=CASES)
 def model(request: pytest.FixtureRequest) -> SemanticModel:
     torch.manual_seed(0)
-    return build(*CASES[request.param])
+    model = build(*CASES[request.param])
+    assert isinstance(model, SemanticModel)
+    return model
 
 
 def bands(model: SemanticModel) -> int:
@@ -131,7 +134,8 @@ def targets(model: SemanticModel, size: tuple[int, int]) -> SemanticTargets:
 
 
 def test_every_architecture_has_a_case() -> None:
-    assert {architecture for architecture, _ in CASES.values()} == set(ARCHITECTURES)
+    cases = [*CASES.values(), *FOR_OBJECTS.values()]
+    assert {architecture for architecture, _ in cases} == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (33, 40), (1, 1)])

@@ -251,3 +251,17 @@ def test_the_page_names_every_argument_and_its_example_runs(
     (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     exec(compile(example, "models.md", "exec"), {})
     assert "[1, 21, 128, 160]" in capsys.readouterr().out
+
+
+def test_padding_gives_the_boundary_no_edges_and_leaves_the_images_own_alone() -> None:
+    model = built().eval()
+    with torch.no_grad():  # the boundary is the gradient alone
+        model.with_gradient.weight[:] = torch.tensor([0.0, 1.0])[:, None, None]
+        model.with_gradient.bias.zero_()
+        images = batch(2)[0][..., :-1, :-6]
+        alone = model(images).boundary
+        padded = model(F.pad(images, (0, 6, 0, 1), value=-3.0)).boundary
+    height, width = images.shape[-2:]
+    assert alone.any()
+    assert torch.equal(padded[..., :height, :width], alone)
+    assert not padded[..., height:, :].any() and not padded[..., width:].any()

@@ -36,3 +36,34 @@ def test_wishes_that_cannot_be_met() -> None:
         TimmEncoder("resnet18", depth=3, output_stride=16)
     with pytest.raises(UnknownNameError, match="resnet18"):
         TimmEncoder("resnet81", depth=3)
+    with pytest.raises(ConfigError, match=r"name is empty; expected .* such as resnet50") as caught:
+        TimmEncoder("")
+    assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "mobilenetv3_large_100", "resnet18"])
+def test_a_head_is_a_convolution_with_its_norm(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"encoder {name}\+head: expected NAME\+head"):
+        TimmEncoder(f"{name}+head")
+
+
+def test_weights_of_other_shapes_are_an_error() -> None:
+    encoder = TimmEncoder("resnet18", in_channels=4)
+    state = dict(encoder.net.state_dict())
+    state["bn1.weight"] = torch.ones(1, 3, 1, 1)
+    with pytest.raises(ConfigError, match=r"bn1.weight has shape \(1, 3, 1, 1\)"):
+        encoder.load_pretrained(state)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100"])
+def test_one_value_a_channel_is_nothing_to_learn_statistics_from(name: str) -> None:
+    encoder, small = TimmEncoder(name), torch.randn(1, 3, 32, 20)
+    with pytest.raises(ConfigError, match=r"1 image of 20 x 32 px.*batch size of 2 or more"):
+        encoder(small)
+    assert encoder.eval()(small)[-1].shape[-2:] == (1, 1)
+    encoder.train()(small.expand(2, -1, -1, -1))
+    encoder(torch.randn(1, 3, 33, 20))
+
+
+def test_one_value_a_channel_is_enough_without_batch_norm() -> None:
+    assert TimmEncoder("convnext_atto")(torch.randn(1, 3, 32, 32))[-1].shape[-2:] == (1, 1)

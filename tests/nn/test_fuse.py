@@ -3,10 +3,10 @@
 import pytest
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vitrail.models.registry import build
-from vitrail.nn.fuse import fold_batch_norms
+from vitrail.nn.fuse import fold_batch_norms, fuse_activations, with_same_tensors
 
 
 def scramble(model: nn.Module) -> nn.Module:
@@ -68,3 +68,36 @@ def test_shared_modules_are_left_alone() -> None:
     assert norms(folded) == 2
     with torch.inference_mode():
         torch.testing.assert_close(folded(images), model(images))
+
+
+class Residual(nn.Module):
+    """A block that adds to a convolution's output in place, as timm's ResNets do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.last = nn.Conv2d(4, 4, 3, padding=1)
+        self.act, self.end = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.last(self.act(self.conv(x)))
+        y += x
+        return self.end(y)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs a torch with oneDNN")
+def test_an_activation_behind_a_sum_stays_behind_it() -> None:
+    model, example = Residual().eval(), torch.randn(1, 4, 16, 16)
+    fused = fuse_activations(model, example)
+    assert isinstance(fused.get_submodule("act"), nn.Identity)
+    assert isinstance(fused.get_submodule("end"), nn.ReLU)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(example), model(example))
+
+
+def test_a_copy_with_the_same_tensors_leaves_the_original_its_layers() -> None:
+    model = Residual().eval()
+    copied = with_same_tensors(model)
+    assert copied.get_submodule("conv").weight is model.conv.weight
+    copied.set_submodule("act", nn.Identity())
+    assert isinstance(model.act, nn.ReLU)

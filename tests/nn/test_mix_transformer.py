@@ -118,6 +118,26 @@ def test_wrong_weights_change_nothing() -> None:
     assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("block.0.foo", torch.zeros(1)),
+        ("block.0", torch.zeros(1)),
+        ("block", torch.zeros(1)),
+        ("block.1.0.attention.self.key.bias", torch.tensor(1.0)),
+        ("block.1.0.attention.self.key.bias", torch.zeros(3, 2)),
+    ],
+)
+def test_odd_hugging_face_names_and_shapes_are_no_tensors_of_ours(key: str, value: Tensor) -> None:
+    encoder = MixTransformer(TINY)
+    state = {**hugging_face_state(encoder), f"segformer.encoder.{key}": value}
+    if key in ("block.0.foo", "block.0", "block"):
+        encoder.load_pretrained(state)  # what is not of the encoder is left out
+        return
+    with pytest.raises(ConfigError, match=r"lack 1 of .*key_value\.bias"):
+        encoder.load_pretrained(state)
+
+
 def test_blocks_are_dropped_in_training_the_last_most() -> None:
     torch.manual_seed(0)
     encoder = MixTransformer(TINY, drop_path=0.4)

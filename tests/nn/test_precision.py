@@ -40,7 +40,7 @@ def test_the_first_convolutions_stay_whole() -> None:
     assert all(p.dtype == torch.float32 for p in model.parameters())  # the original is untouched
 
 
-def test_float32_is_a_plain_copy() -> None:
+def test_float32_changes_nothing() -> None:
     model = build("unet", {"classes": 3}).eval()
     images = torch.randn(1, 3, 64, 64)
     cast = cast_for_inference(model, torch.float32, images)

@@ -78,8 +78,10 @@ def test_logits_are_equal(
 def test_the_dilation_of_the_first_block_matters() -> None:
     """Else the argument for it would be checked by nothing."""
     torch.manual_seed(0)
-    theirs = smp.DeepLabV3("resnet18", encoder_weights=None, encoder_output_stride=16).eval()
-    arguments: dict[str, object] = {"encoder": "resnet18", "rates": (12, 24, 36), "classes": 1}
+    theirs = smp.DeepLabV3(
+        "resnet18", encoder_weights=None, encoder_output_stride=16, classes=2
+    ).eval()
+    arguments: dict[str, object] = {"encoder": "resnet18", "rates": (12, 24, 36), "classes": 2}
     ours = build("deeplab-v3", {**arguments, "align_corners": True}).eval()
     ours.load_state_dict(renamed(theirs.state_dict(), _V3))
     images = torch.randn(1, 3, 64, 64)

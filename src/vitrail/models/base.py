@@ -46,7 +46,16 @@ class Frame(NamedTuple):
     original: tuple[int, int]
     """``(H, W)`` of the image as it was read."""
     resized: tuple[int, int]
-    """``(h, w)`` of its part of the batch, from the top left; the rest is padding."""
+    """``(h, w)`` of its part of the batch; the rest is padding."""
+    corner: tuple[int, int] = (0, 0)
+    """``(y, x)`` of that part's first pixel; other than the top left only where the preprocessing
+    centres the picture, as matterport's does."""
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of that part."""
+        (y, x), (h, w) = self.corner, self.resized
+        return slice(y, y + h), slice(x, x + w)
 
 
 class SemanticModel(nn.Module):
@@ -80,7 +89,7 @@ class SemanticModel(nn.Module):
         """Class of each pixel, ``(H, W)`` uint8 (uint16 above 256 classes), at original size."""
         planes = raw.logits.float().cpu().numpy()
         return [
-            labels_at(logits[:, : frame.resized[0], : frame.resized[1]], frame.original)
+            labels_at(logits[:, *frame.window], frame.original)
             for logits, frame in zip(planes, frames, strict=True)
         ]
 

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.aspp import AtrousScores
 from vitrail.nn.dilation import dilated_encoder
@@ -49,7 +50,7 @@ class DeepLabV1Arguments(BaseModel):
     hidden: int = Field(1024, ge=1, le=8192, description="width of fc6 and fc7")
     dropout: float = Field(0.5, ge=0, lt=1, description="share dropped behind fc6 and fc7")
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_deeplab_v1(arguments: DeepLabV1Arguments) -> DeepLabV1:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.aspp import AtrousScores
 from vitrail.nn.dilation import dilated_encoder
@@ -91,7 +92,7 @@ class DeepLabV2Arguments(BaseModel):
         (1.0, 0.75, 0.5), min_length=1, description="of the image; [1] for a single pass"
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_deeplab_v2(arguments: DeepLabV2Arguments) -> DeepLabV2:

@@ -12,16 +12,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vitrail.errors import ConfigError
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.models.fcn import FCNHead
 from vitrail.nn.aspp import ASPP
 from vitrail.nn.dilation import dilated_encoder
 from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.mobilenetv3 import TorchvisionMobileNetV3
-from vitrail.nn.upsample import ConvNormAct, crop_to, enlarge_logits, pad_to_least
+from vitrail.nn.pyramid_pooling import enlarge_to_corners
+from vitrail.nn.upsample import ConvNormAct, enlarge_logits, full_size, pad_to_least
 
 
 class DeepLabV3(SemanticModel):
@@ -57,18 +58,13 @@ class DeepLabV3(SemanticModel):
     def forward(self, images: Tensor) -> RawOutput:
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)
-        padded = (images.shape[-2], images.shape[-1])
         *_, middle, deepest = self.encoder(images)
-        logits = F.interpolate(
-            self.classifier(deepest),
-            size=padded,
-            mode="bilinear",
-            align_corners=self.align_corners,
-        )
+        enlarge = enlarge_to_corners if self.align_corners else enlarge_logits
+        logits = full_size(self.classifier(deepest), images, size, enlarge)
         auxiliary = ()
         if self.training and self.aux_classifier is not None:
-            auxiliary = (crop_to(enlarge_logits(self.aux_classifier(middle), padded), size),)
-        return RawOutput(crop_to(logits, size), auxiliary)
+            auxiliary = (full_size(self.aux_classifier(middle), images, size),)
+        return RawOutput(logits, auxiliary)
 
 
 class DeepLabV3Head(nn.Sequential):
@@ -117,7 +113,7 @@ class DeepLabV3Arguments(BaseModel):
         False, description="enlarge by the corners' centres, as smp's weights need"
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_deeplab_v3(arguments: DeepLabV3Arguments) -> DeepLabV3:

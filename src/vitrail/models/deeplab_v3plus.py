@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import ConfigError
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.models.deeplab_v3 import paper_rates
 from vitrail.nn.aspp import ASPP, SeparableConv, dilated_conv, norm_act
@@ -138,7 +139,7 @@ class DeepLabV3PlusArguments(BaseModel):
         False, description="enlarge by the corners' centres, as smp's weights need"
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_deeplab_v3plus(arguments: DeepLabV3PlusArguments) -> DeepLabV3Plus:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import ConfigError
 from vitrail.losses import SemanticTargets
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.models.fcn import FCNHead
 from vitrail.models.presence import presence_loss
@@ -27,7 +28,7 @@ from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.encoding import ContextEncoding
 from vitrail.nn.jpu import JointPyramidUpsampling
 from vitrail.nn.pyramid_pooling import PyramidPooling
-from vitrail.nn.upsample import ConvNormAct, crop_to, enlarge_logits, pad_to_least
+from vitrail.nn.upsample import ConvNormAct, full_size, pad_to_least
 
 DROPOUT = 0.1
 """Share of the values dropped before the logits, as in the original code."""
@@ -111,14 +112,13 @@ class FastFCN(SemanticModel):
     def forward(self, images: Tensor) -> RawOutput:
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)
-        padded = (images.shape[-2], images.shape[-1])
         features = self.encoder(images)
         joined = features[-1] if self.upsample is None else self.upsample(features[-3:])
         output = self.head(joined)
         scores = [output.logits]
         if self.training and self.auxiliary is not None:
             scores.append(self.auxiliary(features[-2]))
-        logits, *auxiliary = (crop_to(enlarge_logits(score, padded), size) for score in scores)
+        logits, *auxiliary = (full_size(score, images, size) for score in scores)
         return RawOutput(logits, tuple(auxiliary), output.presence)
 
     def loss(self, raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
@@ -152,7 +152,7 @@ class FastFCNArguments(BaseModel):
     codewords: int = Field(32, ge=1, le=1024, description="of the encnet head")
     auxiliary: bool = Field(True, description="an FCN head on the last feature but one, to train")
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_fastfcn(arguments: FastFCNArguments) -> FastFCN:

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import ConfigError
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.encoder import TimmEncoder
-from vitrail.nn.upsample import crop_to, enlarge_logits, pad_to_least
+from vitrail.nn.upsample import full_size, pad_to_least
 
 _DEEPEST = 32
 """Stride of the coarsest scores, px: those of ``pool5``."""
@@ -98,8 +99,7 @@ class FCN(SemanticModel):
         scores = self.score(self.hidden(deepest))
         for double, score, skip in zip(self.doublings, self.skip_scores, skips, strict=True):
             scores = double(scores) + score(skip)
-        scores = enlarge_logits(scores, (images.shape[-2], images.shape[-1]))
-        return RawOutput(crop_to(scores, (height, width)))
+        return RawOutput(full_size(scores, images, (height, width)))
 
 
 def _fully_connected(in_channels: int, width: int) -> nn.Sequential:
@@ -155,12 +155,11 @@ class DilatedFCN(SemanticModel):
     def forward(self, images: Tensor) -> RawOutput:
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)
-        padded = (images.shape[-2], images.shape[-1])
         *_, before, deepest = self.encoder(images)
-        logits = crop_to(enlarge_logits(self.head(deepest), padded), size)
+        logits = full_size(self.head(deepest), images, size)
         if self.auxiliary is None or not self.training:
             return RawOutput(logits)
-        return RawOutput(logits, (crop_to(enlarge_logits(self.auxiliary(before), padded), size),))
+        return RawOutput(logits, (full_size(self.auxiliary(before), images, size),))
 
 
 class FCNArguments(BaseModel):
@@ -177,7 +176,7 @@ class FCNArguments(BaseModel):
         0, ge=0, le=8192, description="width of VGG's fc6 (7x7) and fc7 (1x1); 0: neither"
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 class DilatedFCNArguments(BaseModel):
@@ -189,7 +188,7 @@ class DilatedFCNArguments(BaseModel):
     output_stride: Literal[8, 16, 32] = Field(8, description="of the deepest stage, px")
     auxiliary: bool = Field(True, description="a second head while training")
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_fcn(arguments: FCNArguments) -> FCN:

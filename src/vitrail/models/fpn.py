@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.fpn import FeaturePyramid
@@ -138,7 +139,7 @@ class FPNArguments(BaseModel):
         False, description="enlarge by the corners' centres, as smp's weights need"
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_fpn(arguments: FPNArguments) -> FPN:

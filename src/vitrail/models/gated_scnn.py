@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from vitrail.errors import ConfigError
 from vitrail.losses import SemanticTargets
 from vitrail.losses.dual_task import DualTaskLoss
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.aspp import ASPP, norm_act
 from vitrail.nn.canny import canny
@@ -131,7 +132,9 @@ class GatedSCNN(SemanticModel):
             coarse = (fine.shape[-2], fine.shape[-1])
         drawn, _ = self.shape(fine, features[-len(self.shape.gates) :], coarse)
         drawn = enlarge_logits(drawn, padded)
-        return self.with_gradient(torch.cat([drawn, canny(images).to(drawn.dtype)], dim=1))
+        # Prediction pads by less than a stride: neither an edge, nor part of the range of grey.
+        edges = canny(images, padding=self.stride - 1)
+        return self.with_gradient(torch.cat([drawn, edges.to(drawn.dtype)], dim=1))
 
     def loss(self, raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
         terms = super().loss(raw, targets)
@@ -179,7 +182,7 @@ class GatedSCNNArguments(BaseModel):
         "confident, temperature, widen",
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_gated_scnn(arguments: GatedSCNNArguments) -> GatedSCNN:

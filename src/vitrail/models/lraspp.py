@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from vitrail.errors import ConfigError
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.mobilenetv3 import TorchvisionMobileNetV3
@@ -85,7 +86,7 @@ class LRASPPArguments(BaseModel):
     )
     width: int = Field(128, ge=1, le=4096, description="channels of the reduced deepest stage")
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_lraspp(arguments: LRASPPArguments) -> LRASPP:

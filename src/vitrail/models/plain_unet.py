@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import ConfigError
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.upsample import crop_to, upsample_twice
 
@@ -143,7 +144,7 @@ class PlainUNetArguments(BaseModel):
     )
     batch_norm: bool = Field(False, description="after every 3x3 convolution")
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
     single_output: bool = Field(
         False, description="one logit (sigmoid) for two classes, instead of one for each"
     )

@@ -13,12 +13,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.models.fcn import FCNHead
 from vitrail.nn.dilation import dilated_encoder
 from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.pyramid_pooling import PyramidPooling, enlarge_to_corners
-from vitrail.nn.upsample import ConvNormAct, crop_to, pad_to_least
+from vitrail.nn.upsample import ConvNormAct, full_size, pad_to_least
 
 DEPTH = 5
 """Stages of a whole encoder."""
@@ -64,12 +65,11 @@ class PSPNet(SemanticModel):
     def forward(self, images: Tensor) -> RawOutput:
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)
-        padded = (images.shape[-2], images.shape[-1])
         features = self.encoder(images)
         scores = [self.head(self.fuse(self.pyramid(features[-1])))]
         if self.training and self.auxiliary is not None:
             scores.append(self.auxiliary(features[-2]))
-        logits, *auxiliary = (crop_to(enlarge_to_corners(score, padded), size) for score in scores)
+        logits, *auxiliary = (full_size(s, images, size, enlarge_to_corners) for s in scores)
         return RawOutput(logits, tuple(auxiliary))
 
 
@@ -98,7 +98,7 @@ class PSPNetArguments(BaseModel):
         None, description="an FCN head on the last feature but one, to train; default: paper only"
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_pspnet(arguments: PSPNetArguments) -> PSPNet:

@@ -26,7 +26,10 @@ from vitrail.models.fcn import (
 )
 from vitrail.models.fpn import FPNArguments, build_fpn
 from vitrail.models.gated_scnn import GatedSCNNArguments, build_gated_scnn
+from vitrail.models.instances import InstanceModel
 from vitrail.models.lraspp import LRASPPArguments, build_lraspp
+from vitrail.models.maskrcnn.arguments import MaskRCNNArguments
+from vitrail.models.maskrcnn.build import build_faster_rcnn, build_mask_rcnn
 from vitrail.models.plain_unet import PlainUNetArguments, build_plain_unet
 from vitrail.models.pspnet import PSPNetArguments, build_pspnet
 from vitrail.models.segformer import SegFormerArguments, build_segformer
@@ -41,7 +44,7 @@ class Architecture:
     name: str
     summary: str
     arguments: type[BaseModel]
-    build: Callable[[Any], SemanticModel]
+    build: Callable[[Any], SemanticModel | InstanceModel]
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -132,11 +135,23 @@ ARCHITECTURES: dict[str, Architecture] = {
             GatedSCNNArguments,
             build_gated_scnn,
         ),
+        Architecture(
+            "mask-rcnn",
+            "Mask R-CNN over a feature pyramid: the mask of each object",
+            MaskRCNNArguments,
+            build_mask_rcnn,
+        ),
+        Architecture(
+            "faster-rcnn",
+            "Faster R-CNN over a feature pyramid: the box of each object",
+            MaskRCNNArguments,
+            build_faster_rcnn,
+        ),
     )
 }
 
 
-def build(architecture: str, arguments: Mapping[str, object]) -> SemanticModel:
+def build(architecture: str, arguments: Mapping[str, object]) -> SemanticModel | InstanceModel:
     """Build a network, with fresh weights, from its registered name and plain arguments.
 
     Raises
@@ -146,18 +161,29 @@ def build(architecture: str, arguments: Mapping[str, object]) -> SemanticModel:
     ConfigError
         an argument is unknown, of the wrong type or out of range.
     """
-    entry = ARCHITECTURES.get(architecture)
-    if entry is None:
-        raise UnknownNameError("architecture", architecture, ARCHITECTURES)
+    validated = validate_arguments(architecture, arguments)
     try:
-        validated = entry.arguments.model_validate(dict(arguments))
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise ConfigError(f"{architecture}: {where}={fault['input']!r}: {fault['msg']}") from None
-    try:
-        return entry.build(validated)
+        return ARCHITECTURES[architecture].build(validated)
     except VitrailError:
         raise
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{architecture}: {error}") from None
+
+
+def validate_arguments(architecture: str, arguments: Mapping[str, object]) -> BaseModel:
+    """Plain arguments as their architecture's own type, with the defaults filled in.
+
+    Raises
+    ------
+    UnknownNameError, ConfigError
+        as :func:`build` does; what only shows when the network is built is not found here.
+    """
+    entry = ARCHITECTURES.get(architecture)
+    if entry is None:
+        raise UnknownNameError("architecture", architecture, ARCHITECTURES)
+    try:
+        return entry.arguments.model_validate(dict(arguments))
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ConfigError(f"{architecture}: {where}={fault['input']!r}: {fault['msg']}") from None

@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn import mix_transformer
 from vitrail.nn.mix_transformer import SIZES, MixTransformer
@@ -129,7 +130,7 @@ class SegFormerArguments(BaseModel):
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="channels dropped before the logits")
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_segformer(arguments: SegFormerArguments) -> SegFormer:

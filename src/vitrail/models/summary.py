@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from torch import nn
 
 from vitrail.errors import ParameterError
+from vitrail.models.maskrcnn.network import MaskRCNN
 from vitrail.models.trace import Call, Shape, Trace, kept_for_training, trace
 
 DEPTHS = (1, 9)
@@ -59,6 +60,9 @@ class ModelSummary:
     weights, and without what a kernel needs while it works."""
     training: int
     """Bytes that autograd keeps of each image of a training batch, without the loss."""
+    regions: tuple[int, ...] = ()
+    """Of a detector: how many regions of an image its box head and its mask head are taken to look
+    at. In training it is as many as it learns from."""
 
     def to_json(self) -> dict[str, object]:
         """Plain values for other programs, by the names of the fields."""
@@ -79,6 +83,9 @@ class ModelSummary:
             ("memory, inference", f"{count(self.peak)}B at most for an image, beside the weights"),
             ("memory, training", f"{count(self.training)}B of activations an image"),
         ]
+        if self.regions:
+            proposals, objects = self.regions
+            facts.append(("regions", f"{proposals:,} proposals and {objects:,} objects assumed"))
         facts += [(f"output {name}", shape_text(shape)) for name, shape in self.outputs.items()]
         title = f"{self.name} at {bands} bands of {height} x {width} px, float32"
         return "\n".join(
@@ -126,6 +133,7 @@ def summarise(
         weights=sum(one.numel() * one.element_size() for one in tensors),
         peak=traced.peak,
         training=kept_for_training(model, image_size, bands),
+        regions=model.regions(training=False) if isinstance(model, MaskRCNN) else (),
     )
 
 

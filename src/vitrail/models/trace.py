@@ -191,6 +191,8 @@ def without_numbers(model: nn.Module, image_size: int) -> Iterator[nn.Module]:
     }
     memo |= {id(one): mode.from_tensor(one.detach()) for one in model.buffers()}
     network = copy.deepcopy(model, memo)
+    # A detector's heads run behind it, on regions that depend on the values.
+    network.forward = getattr(network, "forward_with_heads", network.forward)
     try:
         with torch.random.fork_rng([]), mode:
             yield network

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.encoder import MobileNetV2Taps, TimmEncoder
 from vitrail.nn.upsample import (
@@ -76,7 +77,7 @@ class UNetArguments(BaseModel):
         "the logits stay coarser and are enlarged) or 512-256-128-64 (pix2pix)",
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_unet(arguments: UNetArguments) -> UNet | Pix2PixUNet:

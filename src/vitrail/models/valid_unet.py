@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import ConfigError, ParameterError
+from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.models.plain_unet import he_normal
 
@@ -191,7 +192,7 @@ class ValidUNetArguments(BaseModel):
         388, ge=6, le=65536, description="largest side predicted at once in evaluation, px"
     )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
-    classes: int = Field(ge=1, le=65535, description="number of classes, background included")
+    classes: Classes
 
 
 def build_valid_unet(arguments: ValidUNetArguments) -> OverlapTileUNet:

@@ -12,9 +12,12 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from vitrail.errors import ConfigError, UnknownNameError
+
+_USUAL = "resnet50, mobilenetv2_100 or efficientnet_b0"
 
 
 class TimmEncoder(nn.Module):
@@ -76,7 +79,14 @@ class TimmEncoder(nn.Module):
             )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images ``(B, C, H, W)`` to ``(B, channels[i], ~H/strides[i], ~W/strides[i])`` each."""
+        """Images ``(B, C, H, W)`` to ``(B, channels[i], ~H/strides[i], ~W/strides[i])`` each.
+
+        Raises
+        ------
+        ConfigError
+            in training, one image so small that batch norm has a single value per channel.
+        """
+        self._check_statistics(images)
         features = self.net(images)
         if self.with_head:
             features[-1] = self.net.bn2(self.net.conv_head(features[-1]))
@@ -90,12 +100,29 @@ class TimmEncoder(nn.Module):
         """Take ImageNet weights with timm's keys of the whole classifier (its head is ignored)."""
         _load_backbone(self.net, state)
 
+    def _check_statistics(self, images: Tensor) -> None:
+        height, width = images.shape[-2:]
+        if not self.training or len(images) > 1 or max(height, width) > self.strides[-1]:
+            return
+        # Synchronised ones are other classes: they see the other processes' images too.
+        if any(m.training and type(m) in (nn.BatchNorm2d, BatchNormAct2d) for m in self.modules()):
+            raise ConfigError(
+                f"training on 1 image of {width} x {height} px: its coarsest features (stride "
+                f"{self.strides[-1]}) are one value a channel, of which batch norm cannot take the "
+                f"variance; take a batch size of 2 or more, or more than {self.strides[-1]} px"
+            )
+
     def _add_head(self, name: str, part: str) -> int:
         """Take the wide convolution over from the classifier; the width of its result."""
         whole = _create(name, 3, num_classes=0)
         convolution, norm = (getattr(whole, layer, None) for layer in ("conv_head", "bn2"))
-        fits = isinstance(convolution, nn.Conv2d)
-        if part != "head" or not fits or convolution.in_channels != self.channels[-1]:
+        # MobileNetV3 has one without a norm, behind the mean of the whole image.
+        fits = isinstance(norm, nn.Module) and part == "head"
+        if (
+            not fits
+            or not isinstance(convolution, nn.Conv2d)
+            or convolution.in_channels != self.channels[-1]
+        ):
             raise ConfigError(
                 f"encoder {name}+{part}: expected NAME+head, of a network with a 1x1 convolution "
                 "and its batch norm between its last stage and the classifier (mobilenetv2_100, "
@@ -161,6 +188,8 @@ def _coarser(strides: list[int]) -> bool:
 
 def _create(name: str, in_channels: int, **options: Any) -> Any:
     """A timm network without pretrained weights; ``Any``, since its parts vary by family."""
+    if not name:
+        raise ConfigError(f"encoder: the name is empty; expected one of timm's, such as {_USUAL}")
     if not timm.is_model(name):
         raise UnknownNameError("timm encoder", name, timm.list_models())
     try:
@@ -184,7 +213,7 @@ def _load_backbone(net: nn.Module, state: dict[str, Tensor]) -> None:
         if key not in state:
             continue
         given = state[key]
-        if given.ndim == 4 and given.shape[1] == 3 and value.shape[1] != 3:
+        if given.ndim == value.ndim == 4 and given.shape[1] == 3 and value.shape[1] != 3:
             # Another number of bands: the RGB filters' mean, scaled to keep the response's size.
             bands = value.shape[1]
             given = given.mean(1, keepdim=True).repeat(1, bands, 1, 1) * (3.0 / bands)

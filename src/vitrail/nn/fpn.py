@@ -24,14 +24,23 @@ class FeaturePyramid(nn.Module):
     smooth:
         Whether a 3x3 convolution follows on each level, "to reduce the aliasing effect of
         upsampling" (section 3).
+    norm:
+        Whether a batch norm follows each convolution, which then has no bias (Li et al.,
+        arXiv:2111.11429).
     """
 
-    def __init__(self, in_channels: Sequence[int], channels: int, *, smooth: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int,
+        *,
+        smooth: bool = True,
+        norm: bool = False,
+    ) -> None:
         super().__init__()
-        self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in in_channels)
+        self.laterals = nn.ModuleList(_conv(width, channels, 1, norm) for width in in_channels)
         self.smooth = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, padding=1) if smooth else nn.Identity()
-            for _ in in_channels
+            _conv(channels, channels, 3, norm) if smooth else nn.Identity() for _ in in_channels
         )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
@@ -42,3 +51,8 @@ class FeaturePyramid(nn.Module):
             above = F.interpolate(levels[fine + 1], size=levels[fine].shape[-2:], mode="nearest")
             levels[fine] = levels[fine] + above
         return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
+
+
+def _conv(before: int, channels: int, size: int, norm: bool) -> nn.Module:
+    conv = nn.Conv2d(before, channels, size, padding=size // 2, bias=not norm)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels)) if norm else conv

@@ -47,7 +47,7 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
     model = copy.deepcopy(model).eval()
     with torch.inference_mode():
         before = first_tensor(model(example))
-    folded = copy.deepcopy(model)
+    folded = with_same_tensors(model)
     for conv_name, norm_name in _followers(folded, example, nn.Conv2d, nn.BatchNorm2d).items():
         conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
         assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
@@ -69,7 +69,7 @@ def fuse_activations(model: nn.Module, example: Tensor) -> nn.Module:
     A fused copy, or the network itself where this torch or this CPU does not offer the primitive
     or it would change the output.
     """
-    fused = copy.deepcopy(model)
+    fused = with_same_tensors(model)
     followers = _followers(fused, example, (nn.Conv2d, nn.ConvTranspose2d), (nn.ReLU, nn.ReLU6))
     try:
         for name, module in list(fused.named_modules()):
@@ -90,9 +90,16 @@ def fuse_activations(model: nn.Module, example: Tensor) -> nn.Module:
             before, after = first_tensor(model(example)), first_tensor(fused(example))
     except (RuntimeError, AttributeError):
         return model
-    # Rounding may fall differently: as far as the number format allows.
-    limit = 16 * torch.finfo(before.dtype).eps * before.abs().max()
+    # Rounding may fall differently: as far as the number format allows, and as folding may.
+    limit = max(TOLERANCE, 16 * torch.finfo(before.dtype).eps) * before.abs().max()
     return fused if (after - before).abs().max() <= limit else model
+
+
+def with_same_tensors(model: nn.Module) -> nn.Module:
+    """A copy whose layers can be replaced while its weights are the very tensors of the original:
+    several copies of a large network would be what its memory peaks at."""
+    tensors = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.ConvTranspose2d]:
@@ -113,9 +120,10 @@ def _followers(
 ) -> dict[str, str]:
     """Names of modules of kind ``first`` whose output went straight into one of kind ``second``.
 
-    Only modules called once count: a shared one has no single neighbour.
+    Only modules called once count: a shared one has no single neighbour. Nor does an output count
+    that something was added to in place, as residual blocks do.
     """
-    makers: dict[int, str] = {}
+    makers: dict[int, tuple[str, int]] = {}
     outputs: list[Tensor] = []  # kept alive, so that ids stay unique
     pairs: dict[str, str] = {}
     calls: dict[str, int] = {}
@@ -125,7 +133,7 @@ def _followers(
     def made(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, __: object, output: Tensor) -> None:
             calls[name] = calls.get(name, 0) + 1
-            makers[id(output)] = name
+            makers[id(output)] = name, output._version
             outputs.append(output)
 
         return hook
@@ -133,8 +141,9 @@ def _followers(
     def read(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             calls[name] = calls.get(name, 0) + 1
-            if id(inputs[0]) in makers:
-                pairs[makers[id(inputs[0])]] = name
+            maker, version = makers.get(id(inputs[0]), ("", 0))
+            if maker and inputs[0]._version == version:
+                pairs[maker] = name
                 readers[id(inputs[0])] = readers.get(id(inputs[0]), 0) + 1
 
         return hook
@@ -145,12 +154,13 @@ def _followers(
         elif isinstance(module, second):
             hooks.append(module.register_forward_pre_hook(read(name)))
     try:
-        with torch.inference_mode():
+        # Inference mode, in which we may have been called, would count no versions.
+        with torch.inference_mode(False), torch.no_grad():
             model(example)
     finally:
         for hook in hooks:
             hook.remove()
-    shared = {makers[key] for key, count in readers.items() if count > 1}
+    shared = {makers[key][0] for key, count in readers.items() if count > 1}
     return {a: b for a, b in pairs.items() if calls[a] == 1 and calls[b] == 1 and a not in shared}
 
 

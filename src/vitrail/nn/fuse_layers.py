@@ -19,6 +19,10 @@ NOTHING: Activation = ("none", [])
 RELU: Activation = ("relu", [])
 RELU6: Activation = ("hardtanh", [0.0, 6.0])
 
+_OWN_PADDING = 6
+"""Padding up to which oneDNN has a kernel for depthwise convolutions. With more, as dilated ones
+have, it takes a general kernel that is ten times slower; an input padded before is fast again."""
+
 
 class AddedConv2d(nn.Conv2d):
     """``relu(y + conv(x))``: one of the two halves of a convolution over a concatenation."""
@@ -62,8 +66,15 @@ class FusedConv2d(_Packed):
     def __init__(self, conv: nn.Conv2d, activation: Activation) -> None:
         super().__init__(conv)
         self.activation = activation
+        self.around: list[int] = []
+        padding, *others = self.geometry
+        if conv.groups == conv.in_channels > 1 and max(padding) > _OWN_PADDING:
+            self.around = [padding[1], padding[1], padding[0], padding[0]]
+            self.geometry = ((0, 0), *others)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.around:
+            x = F.pad(x, self.around)
         return torch.ops.mkldnn._convolution_pointwise(
             x.to(self.weight.dtype),
             self.ordered(x),

@@ -10,13 +10,12 @@ the skip keeps its 3x3 convolution.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from vitrail.nn.fuse import TOLERANCE, first_tensor, is_plain
+from vitrail.nn.fuse import TOLERANCE, first_tensor, is_plain, with_same_tensors
 from vitrail.nn.fuse_layers import AddedConv2d
 from vitrail.nn.upsample import ConvNormAct, PlainLevel
 
@@ -75,7 +74,7 @@ def fold_upsampling(model: nn.Module, example: Tensor) -> nn.Module:
     """
     if not torch.backends.mkldnn.is_available():
         return model
-    folded = copy.deepcopy(model)
+    folded = with_same_tensors(model)
     widths = _doubling_levels(folded, example)
     if not widths:
         return model

@@ -274,17 +274,17 @@ def from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
     theirs = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     ours: dict[str, Tensor] = {}
     for key, value in theirs.items():
-        kind, stage, rest = [*key.split(".", 2), ""][:3]
+        kind, stage, rest = [*key.split(".", 2), "", ""][:3]
         if kind == "patch_embeddings":
             ours[f"stages.{stage}.merge.{rest.replace('layer_norm.', 'norm.')}"] = value
         elif kind == "layer_norm":
             ours[f"stages.{stage}.norm.{rest}"] = value
         elif kind == "block":
-            block, rest = rest.split(".", 1)
+            block, _, rest = rest.partition(".")
             at = f"stages.{stage}.blocks.{block}."
             if rest.startswith("attention.self.key."):
                 other = theirs.get(key.replace(".key.", ".value."))
-                if other is not None:
+                if other is not None and value.ndim and other.shape == value.shape:
                     name = rest.replace("self.key", "key_value")
                     ours[at + name] = torch.cat([value, other])
             for name, its_name in _NAMES.items():
@@ -305,7 +305,7 @@ def as_map(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _with_bands(given: Tensor, own: Tensor) -> Tensor:
     """The first filters for another number of bands; other tensors as they are."""
-    if given.ndim != 4 or given.shape[1] != 3 or own.shape[1] == 3:
+    if given.ndim != 4 or given.shape[1] != 3 or own.ndim != 4 or own.shape[1] == 3:
         return given
     return given.mean(1, keepdim=True).repeat(1, own.shape[1], 1, 1) * (3.0 / own.shape[1])
 

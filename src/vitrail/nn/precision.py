@@ -7,11 +7,12 @@ the float32 network falls several times over (``benchmarks/unet_inference.py`` p
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from vitrail.nn.fuse import with_same_tensors
 
 _WHOLE = 3
 """How many of the first convolutions stay in float32: the stem and the first block."""
@@ -20,12 +21,14 @@ _WHOLE = 3
 def cast_for_inference(model: nn.Module, dtype: torch.dtype, example: Tensor) -> nn.Module:
     """A copy of a float32 network in ``dtype``, its first convolutions excepted.
 
+    What stays float32 is shared with the network, not copied.
+
     Parameters
     ----------
     model:
         A network in evaluation mode, on the CPU.
     dtype:
-        ``torch.float32`` gives a plain copy.
+        ``torch.float32`` changes nothing.
     example:
         An input ``(B, C, H, W)`` in float32, observed once.
 
@@ -34,10 +37,10 @@ def cast_for_inference(model: nn.Module, dtype: torch.dtype, example: Tensor) ->
     A network that takes float32 images and gives logits in whatever its last layer computes.
     Where a layer between does not accept the mixture, all of it is cast.
     """
-    model = copy.deepcopy(model)
+    model = with_same_tensors(model)
     if dtype == torch.float32:
         return model
-    mixed = copy.deepcopy(model)
+    mixed = with_same_tensors(model)
     _cast(mixed, dtype, keep=_first_convolutions(mixed, example))
     try:
         with torch.inference_mode():
@@ -51,9 +54,13 @@ def cast_for_inference(model: nn.Module, dtype: torch.dtype, example: Tensor) ->
 def _cast(model: nn.Module, dtype: torch.dtype, *, keep: list[str]) -> None:
     for name, module in model.named_modules():
         wanted = torch.float32 if name in keep else dtype
-        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
-            if tensor.is_floating_point():
-                tensor.data = tensor.data.to(wanted)
+        # New ones in the place of the old, which the original goes on using.
+        for key, weight in list(module.named_parameters(recurse=False)):
+            if weight.is_floating_point():
+                setattr(module, key, nn.Parameter(weight.detach().to(wanted), requires_grad=False))
+        for key, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.is_floating_point():
+                setattr(module, key, buffer.to(wanted))
     if keep:
         # Convolutions kept whole feed each other in float32; what leaves the last one is narrow.
         model.get_submodule(keep[-1]).register_forward_hook(lambda _, __, out: out.to(dtype))

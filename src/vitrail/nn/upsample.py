@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -131,6 +131,16 @@ def enlarge_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
     if logits.shape[-2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def full_size(
+    logits: Tensor,
+    padded: Tensor,
+    size: Sequence[int],
+    enlarge: Callable[[Tensor, tuple[int, int]], Tensor] = enlarge_logits,
+) -> Tensor:
+    """Logits of padded images, laid over these and cut to the ``size`` before padding."""
+    return crop_to(enlarge(logits, (padded.shape[-2], padded.shape[-1])), size)
 
 
 def pad_to_least(images: Tensor, side: int) -> Tensor:

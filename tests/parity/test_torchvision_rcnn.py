@@ -1,0 +1,134 @@
+"""Faster and Mask R-CNN against torchvision's with the same weights."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import detection
+
+from tests.drawn_weights import randomise
+from vitrail.models.base import Frame
+from vitrail.models.instances import Detections, RawDetections
+from vitrail.models.maskrcnn.arguments import MaskRCNNArguments
+from vitrail.models.maskrcnn.build import build_mask_rcnn
+from vitrail.models.maskrcnn.families import FAMILIES
+from vitrail.models.maskrcnn.network import MaskRCNN
+from vitrail.weights.importers.torchvision_detection import from_torchvision_detection
+
+TORCHVISION = f"torchvision-{version('torchvision')}"
+FUNCTIONS = {
+    "maskrcnn_resnet50_fpn": "torchvision",
+    "maskrcnn_resnet50_fpn_v2": "torchvision-v2",
+    "fasterrcnn_resnet50_fpn": "torchvision",
+}
+PROPOSALS, OBJECTS = 300, 40
+
+
+class Run(NamedTuple):
+    """The same images in both networks."""
+
+    theirs: Any
+    ours: MaskRCNN
+    batch: Any
+    frames: list[Frame]
+    expected: list[dict[str, Tensor]]
+    raw: RawDetections
+    found: list[Detections]
+
+
+@pytest.fixture(scope="module", params=FUNCTIONS, ids=lambda name: f"{TORCHVISION}-{name}")
+def run(request: pytest.FixtureRequest) -> Run:
+    theirs = getattr(detection, request.param)(
+        weights=None,
+        weights_backbone=None,
+        num_classes=7,
+        min_size=192,
+        max_size=300,
+        rpn_post_nms_top_n_test=PROPOSALS,
+        box_detections_per_img=OBJECTS,
+    ).eval()
+    draw(theirs)
+    family = FAMILIES[FUNCTIONS[request.param]]
+    arguments = MaskRCNNArguments.model_validate(
+        {
+            **family,
+            "classes": 6,
+            "masks": request.param.startswith("mask"),
+            "norm_eps": 1e-5,  # without weights torchvision builds plain batch norms
+            "proposals": {**family["proposals"], "kept": PROPOSALS},  # pyright: ignore
+            "detection": {"max_detections": OBJECTS},
+        }
+    )
+    ours = build_mask_rcnn(arguments).eval()
+    ours.load_state_dict(from_torchvision_detection(theirs.state_dict()))
+    dice = torch.Generator().manual_seed(5)
+    images = [torch.rand(3, *size, generator=dice) for size in ((150, 230), (260, 170))]
+    with torch.inference_mode():
+        expected = theirs(images)
+        batch, _ = theirs.transform(images)
+        frames = [
+            Frame((image.shape[1], image.shape[2]), size)
+            for image, size in zip(images, batch.image_sizes, strict=True)
+        ]
+        raw = ours(batch.tensors)
+        return Run(theirs, ours, batch, frames, expected, raw, ours.decode(raw, frames))
+
+
+def draw(network: nn.Module) -> None:
+    """Weights whose scores and boxes are spread as a trained network's are."""
+    randomise(network)
+    dice = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if tensor.ndim == 1:
+                continue
+            if "inner_blocks" in name:  # an encoder that nobody trained lets the signal grow
+                tensor *= 1e-3
+            elif "box_head" in name and tensor.ndim == 2:
+                tensor.normal_(0, (2 / tensor.shape[1]) ** 0.5, generator=dice)
+            elif "bbox_pred" in name:
+                tensor.normal_(0, 0.01, generator=dice)
+            elif "cls_score" in name or "cls_logits" in name:
+                tensor.normal_(0, 0.05, generator=dice)
+
+
+def test_proposals_are_equal(run: Run) -> None:
+    with torch.inference_mode():
+        expected, _ = run.theirs.rpn(run.batch, run.theirs.backbone(run.batch.tensors))
+    proposals = run.ours.proposals(run.raw, run.frames, training=False)
+    for one, two in zip(proposals, expected, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-2, rtol=0)
+
+
+def test_boxes_scores_and_classes_are_equal(run: Run) -> None:
+    for found, expected in zip(run.found, run.expected, strict=True):
+        assert len(found.boxes) == len(expected["boxes"]) >= 24
+        torch.testing.assert_close(found.boxes, expected["boxes"], atol=1e-2, rtol=0)
+        torch.testing.assert_close(found.scores, expected["scores"], atol=1e-4, rtol=0)
+        assert torch.equal(found.class_ids, expected["labels"] - 1)
+        assert len(found.class_ids.unique()) > 1
+
+
+def test_masks_are_equal(run: Run) -> None:
+    for found, expected in zip(run.found, run.expected, strict=True):
+        if found.masks is None:
+            assert "masks" not in expected
+            continue
+        ours, theirs = found.masks.dense(), expected["masks"][:, 0].numpy() >= 0.5
+        shared = (ours & theirs).sum((1, 2))
+        either = (ours | theirs).sum((1, 2))
+        assert np.median(either) > 200
+        assert (shared >= 0.999 * either).all()
+
+
+def test_each_tensor_has_its_place(run: Run) -> None:
+    state = run.ours.state_dict()
+    assert all(
+        torch.equal(state[n], t)
+        for n, t in from_torchvision_detection(run.theirs.state_dict()).items()
+    )
