@@ -18,7 +18,9 @@ import PIL.Image
 import pytest
 from skimage import data
 
+from tests.predict.drawn_detector import detector
 from vitrail.cli.main import main
+from vitrail.weights.files import write_checkpoint
 
 
 def run(*arguments: object) -> int:
@@ -302,3 +304,21 @@ def test_the_installed_command_needs_no_network_and_no_torch_for_help() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_a_detector_is_set_and_says_when_it_left_objects_out(
+    photo: Path, tmp_path: Path, capsys
+) -> None:
+    model, card = detector()
+    checkpoint, out = tmp_path / "drawn.safetensors", tmp_path / "out"
+    write_checkpoint(checkpoint, model, card)
+    settings = ("--set", "score_threshold=0.3", "--set", "max_detections=3")
+    assert run("predict", photo, "--model", checkpoint, "--out", out, *settings) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("max_detections") == 1
+    assert f"warning: {photo}: more than 3 objects" in printed.err
+    assert names(out) == ["cat.instances.png", "cat.json", "cat.overlay.jpg"]
+    content = json.loads((out / "cat.json").read_text("utf-8"))
+    assert len(content["annotations"]) == 3 and content["vitrail"]["capped"]
+    assert run("predict", photo, "--model", checkpoint, "--refine", "crf") == 1
+    assert "refine is for networks that give every pixel a class" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -205,9 +206,20 @@ def test_bad_settings_of_a_network(settings: dict, message: str) -> None:
         (np.zeros((2, 60, 81)), {}, r"shape \(2, 60, 81\)"),
         (np.zeros((2, 60, 80), int), {}, "probabilities"),
         (np.full((2, 60, 80), -1.0), {}, "at least 0"),
+        (np.zeros((0, 60, 80)), {"classes": []}, r"classes=\[\]: expected at least one"),
+        (np.zeros((60, 80), int), {"classes": 2}, "classes=2: expected the names"),
+        (np.zeros((60, 80), int), {"classes": "ab"}, "classes='ab': expected the names"),
+        ([[0], [0, 1]], {}, "labels or probabilities: cannot be made an array"),
+        (np.zeros((60, 80), int), {"confidence": "x"}, "confidence='x': expected"),
+        (np.zeros((60, 80), int), {"confidence": None}, "confidence=None: expected"),
+        (np.zeros((60, 80), int), {"compatibility": "x"}, "compatibility='x': expected real"),
+        (np.zeros((60, 80), int), {"compatibility": [[1], [1, 2]]}, "compatibility: cannot be"),
+        (np.zeros((60, 80), int), {"compatibility": np.eye(2) * 1j}, "expected real numbers"),
+        (np.zeros((60, 80), int), {"background": "x"}, "background='x': expected the whole"),
+        (np.zeros((60, 80), int), {"ignore": 0.5}, "ignore=0.5: expected the whole"),
     ],
 )
-def test_bad_arguments(labelling: np.ndarray, more: dict, message: str) -> None:
+def test_bad_arguments(labelling: Any, more: dict, message: str) -> None:
     arguments = {"classes": NAMES, **more}
     with pytest.raises(VitrailError, match=message):
         vitrail.refine(disc()[0], labelling, **arguments)

@@ -10,7 +10,8 @@ from skimage import data
 
 import vitrail
 from vitrail.classical import METHODS
-from vitrail.errors import ParameterError, SourceError, UnknownNameError, WeightsError
+from vitrail.errors import ImageError, ParameterError, SourceError, UnknownNameError, WeightsError
+from vitrail.predict.network import Network
 from vitrail.weights.catalog import ALIASES, DEFAULT_MODEL, PACKAGED
 
 PROMPTS = {
@@ -158,3 +159,89 @@ def test_list_models_knows_everything_that_loads() -> None:
     networks = {model.name: model for model in models if model.kind == "network"}
     assert set(ALIASES.values()) <= set(networks)
     assert networks[DEFAULT_MODEL].aliases == ("subjects",)
+
+
+class Faulty:
+    """A network that has no answer for black pictures, whatever else is in the batch."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.passes: list[int] = []
+
+    def __call__(self, image: vitrail.Image) -> vitrail.RegionResult:
+        return self.batch([image])[0]
+
+    def batch(self, images, on_logits=None) -> list[vitrail.RegionResult]:
+        self.passes.append(len(images))
+        if any(not image.pixels.any() for image in images):
+            raise self.error
+        return [vitrail.RegionResult(image.pixels[..., 0], image=image) for image in images]
+
+
+OUT_OF_MEMORY = [
+    MemoryError(),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+]
+
+
+@pytest.mark.parametrize("error", [*OUT_OF_MEMORY, ParameterError("no seed lies in it")])
+def test_a_fault_of_one_image_loses_no_other(error: Exception, photo: np.ndarray) -> None:
+    engine = Faulty(error)
+    sources = [photo, np.zeros_like(photo), photo, photo[:50], np.zeros_like(photo)]
+    told: list[str] = []
+    segmenter = vitrail.Segmenter("faulty", engine)
+    results = segmenter.predict(
+        sources, batch_size=4, on_error=lambda _, fault: told.append(str(fault))
+    )
+    assert [result.size for result in results] == [photo.shape[:2]] * 2 + [(50, 160)]
+    assert engine.passes == [4, 1, 1, 1, 1, 1]
+    expected = str(error) if isinstance(error, ParameterError) else "not enough memory"
+    assert len(told) == 2 and all(expected in line for line in told)
+
+
+def test_without_a_listener_a_fault_ends_it_after_the_results_before_it(photo: np.ndarray) -> None:
+    results = vitrail.Segmenter("faulty", Faulty(MemoryError())).predict(
+        [photo, np.zeros_like(photo)], batch_size=2
+    )
+    assert next(results).size == photo.shape[:2]
+    with pytest.raises(ImageError, match="not enough memory"):
+        next(results)
+
+
+def test_what_is_no_images_fault_is_not_taken_for_one(photo: np.ndarray) -> None:
+    engine = Faulty(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    sources = [photo, np.zeros_like(photo)]
+    told: list[str] = []
+    with pytest.raises(RuntimeError, match="mat1"):
+        list(
+            vitrail.Segmenter("faulty", engine).predict(
+                sources, batch_size=2, on_error=lambda name, _: told.append(name)
+            )
+        )
+    assert told == [] and engine.passes == [2]
+
+
+def test_a_networks_batch_loses_no_image_to_another(
+    exact: vitrail.Segmenter, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = exact.engine
+    assert isinstance(engine, Network)
+    decode = engine._decode
+
+    def scarce(raw, frames):
+        if any(frame.original == (50, 160) for frame in frames):
+            raise MemoryError
+        return decode(raw, frames)
+
+    monkeypatch.setattr(engine, "_decode", scarce)
+    told: list[str] = []
+    seen: list[tuple[int, int]] = []
+    results = exact.predict(
+        [photo, photo[:50], photo],
+        batch_size=3,
+        on_error=lambda _, fault: told.append(str(fault)),
+        on_logits=lambda image, _: seen.append(image.size),
+    )
+    assert [result.size for result in results] == seen == [photo.shape[:2]] * 2
+    assert len(told) == 1 and "not enough memory" in told[0]

@@ -144,3 +144,41 @@ def test_what_does_not_fit_is_refused(changed: dict, message: str) -> None:
     }
     with pytest.raises(ParameterError, match=message):
         InstanceResult(**(parts | changed))
+
+
+def boxes_only() -> InstanceResult:
+    whole = Masks.from_crops([(10, 20, np.ones((20, 30), bool))], (50, 80))
+    image = Image(np.full((50, 80, 3), 100, np.uint8))
+    return InstanceResult(
+        [[20.25, 9.5, 49.75, 30]], [0.9], [2], whole, CLASSES, size=(50, 80), image=image,
+        outlined=False, capped=True,
+    )  # fmt: skip
+
+
+def test_boxes_alone_are_not_written_as_outlines(tmp_path: Path) -> None:
+    found = boxes_only()
+    (annotation,) = found.to_coco()["annotations"]
+    assert "segmentation" not in annotation
+    assert annotation["bbox"] == [20.25, 9.5, 29.5, 20.5]
+    assert annotation["area"] == pytest.approx(29.5 * 20.5)
+    block = json.loads(found.to_json())["vitrail"]
+    assert (block["outlined"], block["capped"]) == (False, True)
+    files = found.save(tmp_path, "one", crops=True)
+    assert [path.name for path in files] == ["one.overlay.jpg", "001_cat.png", "one.json"]
+    assert found[0].outlined is False and found[[]].capped is True
+
+
+def test_boxes_alone_are_drawn_as_frames() -> None:
+    drawn = boxes_only().plot(tags=False, legend=False)
+    assert (drawn[15:25, 26:44] == 100).all()  # nothing is filled
+    assert (drawn[9:11, 25:45] != 100).any()
+    everything = result(image=Image(np.full((50, 80, 3), 100, np.uint8))).plot(tags=False)
+    assert (everything[23:28, 15:25] != 100).any()
+
+
+def test_masks_objects_first_or_last() -> None:
+    found = result()
+    last = found.masks.dense(objects_last=True)
+    assert last.shape == (50, 80, 4) and last.dtype == bool and last.flags.c_contiguous
+    np.testing.assert_array_equal(last.transpose(2, 0, 1), stack())
+    assert found[[]].masks.dense(objects_last=True).shape == (50, 80, 0)

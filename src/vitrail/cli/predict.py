@@ -58,6 +58,9 @@ def predict(
     ] = False,
 ) -> None:
     """Segment images: writes <stem>.overlay.jpg, a mask PNG and <stem>.json for each."""
+    import warnings
+
+    from vitrail.predict.network_params import DetectionLimitWarning
     from vitrail.predict.segmenter import load
 
     params = parse_settings(settings or [])
@@ -66,8 +69,10 @@ def predict(
     segmenter = load(model, weights, device=device, precision=precision, **params)
     outcome = Outcome(out, crops=crops, sheet=sheet, measure=measure, quiet=as_json)
     results = segmenter.predict(list(sources), batch_size=batch_size, on_error=outcome.fail)
-    for result in _tracked(results, not as_json):
-        outcome.add(result)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DetectionLimitWarning)  # told for each image, by its name
+        for result in _tracked(results, not as_json):
+            outcome.add(result)
     outcome.finish(segmenter)
     if as_json:
         print(json.dumps(outcome.to_json(), indent=2))
@@ -130,6 +135,7 @@ class Outcome:
     def add(self, result: Result) -> None:
         """Write one result; a failure to write counts against this image alone."""
         from vitrail.errors import VitrailError
+        from vitrail.result import InstanceResult
 
         name = (result.image.source if result.image else None) or "image"
         stem = self._free_stem(result.image.stem if result.image else "image")
@@ -144,6 +150,12 @@ class Outcome:
         except VitrailError as error:
             self.fail(name, error)
             return
+        if isinstance(result, InstanceResult) and result.capped:
+            print(
+                f"warning: {name}: more than {len(result)} objects; the least certain are left out "
+                "(--set max_detections=N allows more)",
+                file=sys.stderr,
+            )
         self.rows.append(
             {
                 "source": name,

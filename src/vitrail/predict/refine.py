@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import cv2
@@ -95,10 +96,13 @@ def refine(
                 "a result knows its classes, background and ignore; leave them out"
             )
         array, names, ignore = labelling.labels, labelling.classes, labelling.ignore
-    elif classes is None:
-        raise ParameterError("classes are missing; name those of the array, as classes=[...]")
     else:
-        array, names = np.asarray(labelling), tuple(classes)
+        array, names = _as_array("labels or probabilities", labelling), _names(classes)
+        for name, value in (("background", background), ("ignore", ignore)):
+            if value is not None and not isinstance(value, Integral):
+                raise ParameterError(f"{name}={value!r}: expected the whole number of a class")
+    if compatibility is not None:
+        compatibility = _as_array("compatibility", compatibility, kinds="buif")
     size = working_size(picture.size, settings.long_side)
     if array.ndim == 2:
         _check_labels(array, picture, len(names), ignore, confidence)
@@ -113,6 +117,27 @@ def refine(
     if isinstance(labelling, SemanticResult):
         return replace(labelling, labels=labels, ignore=None, image=picture)
     return SemanticResult(labels, names, background=background, image=picture)
+
+
+def _as_array(what: str, value: object, kinds: str = "") -> np.ndarray:
+    """An array of whatever can be one, of one of the given kinds of number."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(f"{what}: cannot be made an array ({error})") from None
+    if kinds and array.dtype.kind not in kinds:
+        raise ParameterError(f"{what}={value!r}: expected real numbers")
+    return array
+
+
+def _names(classes: Sequence[str] | None) -> tuple[str, ...]:
+    if classes is None:
+        raise ParameterError("classes are missing; name those of the array, as classes=[...]")
+    if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray):
+        raise ParameterError(f"classes={classes!r}: expected the names in a list")
+    if len(classes) == 0:
+        raise ParameterError("classes=[]: expected at least one name")
+    return tuple(classes)
 
 
 def refine_logits(
@@ -220,10 +245,10 @@ def _check_labels(
         )
     if ignore is not None and (found == ignore).all():
         raise ParameterError(f"every label is {ignore} (ignore): there is nothing to go by")
-    if not 1 / classes < confidence < 1 and classes > 1:
+    if not isinstance(confidence, Real) or (not 1 / classes < confidence < 1 and classes > 1):
         raise ParameterError(
-            f"confidence={confidence}: expected above 1/{classes} (chance, with {classes} classes)"
-            " and below 1"
+            f"confidence={confidence!r}: expected above 1/{classes} (chance, with {classes}"
+            " classes) and below 1"
         )
 
 

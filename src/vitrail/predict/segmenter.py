@@ -7,20 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from vitrail.classical import METHODS
-from vitrail.errors import (
-    ImageError,
-    ParameterError,
-    UnknownNameError,
-    VitrailError,
-    WeightsError,
-    nearest,
-)
+from vitrail.errors import ParameterError, UnknownNameError, VitrailError, WeightsError
 from vitrail.image import Image, ImageSource, find_sources, read_image
-from vitrail.nn.crf_params import CRFParams
+from vitrail.predict.faults import fault_of
 from vitrail.predict.names import check_names
+from vitrail.predict.network_params import parse_params
 from vitrail.result import Result
 from vitrail.weights.card import Card
 from vitrail.weights.catalog import ALIASES, catalog, find
@@ -28,7 +22,6 @@ from vitrail.weights.store import is_stored
 
 if TYPE_CHECKING:
     import numpy as np
-    from pydantic import ValidationError
 
 OnError: TypeAlias = Callable[[str, VitrailError], None]
 """Called with an image's name and what was wrong with it."""
@@ -36,13 +29,20 @@ OnError: TypeAlias = Callable[[str, VitrailError], None]
 OnLogits: TypeAlias = "Callable[[Image, np.ndarray], None]"
 """Called with an image and its logits, ``(classes, h, w)`` float32 at the size the network saw."""
 
-_NO_MEMORY = "there is not enough memory for this image; make it smaller"
-
 
 class Engine(Protocol):
     """What does the work behind a segmenter: a classical method or a network."""
 
     def __call__(self, image: Image) -> Result: ...
+
+
+@runtime_checkable
+class BatchEngine(Engine, Protocol):
+    """One that takes several images at a time: a network."""
+
+    def batch(
+        self, images: Sequence[Image], on_logits: OnLogits | None = None
+    ) -> Sequence[Result]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Segmenter:
             it, the first such image raises.
         on_logits:
             Called by a network with what an image's result is decoded from, before the result;
-            classical methods have none.
+            classical methods and networks that find objects have none.
 
         Raises
         ------
@@ -141,30 +141,39 @@ class Segmenter:
             for source in chunk:
                 try:
                     images.append(read_image(source))
-                except VitrailError as error:
+                except Exception as error:
                     _report(source, error, on_error)
-                except MemoryError:
-                    _report(source, ImageError(_NO_MEMORY), on_error)
-            yield from self._segment(images, on_error, on_logits)
+            if isinstance(self.engine, BatchEngine):
+                yield from self._together(images, on_error, on_logits)
+            else:
+                yield from self._alone(images, on_error)
 
-    def _segment(
-        self, images: Sequence[Image], on_error: OnError | None, on_logits: OnLogits | None
-    ) -> Iterator[Result]:
-        from vitrail.predict.network import Network
-
-        if isinstance(self.engine, Network):
-            if images:
-                yield from self.engine.batch(images, on_logits)
-            return
+    def _alone(self, images: Sequence[Image], on_error: OnError | None) -> Iterator[Result]:
         for image in images:
             try:
                 result = self.engine(image)
-            except VitrailError as error:
+            except Exception as error:
                 _report(image, error, on_error)
-            except MemoryError:
-                _report(image, ImageError(_NO_MEMORY), on_error)
             else:
                 yield result
+
+    def _together(
+        self, images: Sequence[Image], on_error: OnError | None, on_logits: OnLogits | None
+    ) -> Iterator[Result]:
+        assert isinstance(self.engine, BatchEngine)
+        results: Sequence[Result] = ()
+        try:
+            results = self.engine.batch(images, on_logits)
+            parts: Sequence[Sequence[Image]] = ()
+        except Exception as error:
+            if len(images) == 1 or fault_of(error) is None:
+                _report(images[0], error, on_error)
+                parts = ()
+            else:  # one image's fault is not the others'
+                parts = [[image] for image in images]
+        yield from results
+        for part in parts:
+            yield from self._together(part, on_error, on_logits)
 
 
 def load(
@@ -194,8 +203,10 @@ def load(
         ``float32`` for exact parity, ``bfloat16``, ``float16``, or ``auto``: the fastest that
         the device does well.
     params:
-        The method's own parameters, such as ``k=3``; for networks ``image_size``, and
-        ``refine="crf"`` with ``crf={"theta_beta": 5}`` (:mod:`vitrail.predict.network_params`).
+        The method's own parameters, such as ``k=3``; for networks ``image_size``, and either
+        ``refine="crf"`` with ``crf={"theta_beta": 5}`` or, where they find objects,
+        ``score_threshold``, ``nms``, ``max_detections`` and ``mask_threshold``
+        (:mod:`vitrail.predict.network_params`).
 
     Raises
     ------
@@ -216,6 +227,9 @@ def load(
         return Segmenter(text, METHODS[text].from_params(params))
     entry = find(text)
     if entry is not None:
+        from vitrail.predict.engines import params_of
+
+        parse_params(text, params_of(entry.card), params)  # before anything is downloaded
         # With weights of the user's own, only the card is needed.
         checkpoint = entry.card if weights is not None else entry.obtain()
         return _load_network(text, checkpoint, weights, device, precision, params)
@@ -259,29 +273,17 @@ def _load_network(
     params: dict[str, object],
 ) -> Segmenter:
     # Here and not above: classical methods must not wait for torch and timm.
-    from pydantic import ValidationError
-
     from vitrail.models.registry import build
     from vitrail.predict.device import pick_device, pick_precision
-    from vitrail.predict.network import Network
-    from vitrail.predict.network_params import NetworkParams
+    from vitrail.predict.engines import engine_for, params_of
     from vitrail.weights.files import load_state
     from vitrail.weights.header import read_card
     from vitrail.weights.importers import tensors_for
 
-    unknown = [key for key in params if key not in NetworkParams.model_fields]
-    if unknown:
-        raise ParameterError(
-            f"{name} has no parameter {unknown[0]!r}; "
-            + nearest(unknown[0], NetworkParams.model_fields)
-        )
-    try:
-        settings = NetworkParams.model_validate(params)
-    except ValidationError as error:
-        raise ParameterError(_fault(error)) from None
     where = pick_device(device)
     number_format = pick_precision(precision, where)
     card = checkpoint if isinstance(checkpoint, Card) else read_card(checkpoint)
+    settings = parse_params(name, params_of(card), params)
     told = name if isinstance(checkpoint, Card) else checkpoint
     source = Path(weights) if weights is not None else checkpoint
     assert isinstance(source, Path)  # a card alone comes with weights
@@ -300,22 +302,9 @@ def _load_network(
             f"{card.arguments.get('in_channels', 3)}"
         )
     load_state(model, tensors, source)
-    return Segmenter(
-        name, Network(model, card, device=where, precision=number_format, params=settings), card
-    )
-
-
-def _fault(error: ValidationError) -> str:
-    """The first fault of a network's parameters, in a line; ``crf.theta_beta=0: ...``."""
-    fault = error.errors(include_url=False)[0]
-    message = fault["msg"].removeprefix("Value error, ")
-    *parents, name = [str(part) for part in fault["loc"]] or [""]
-    if not name:  # of the parameters together
-        return message
-    where = ".".join([*parents, name])
-    if fault["type"] == "extra_forbidden":
-        return f"there is no parameter {where!r}; {nearest(name, CRFParams.model_fields)}"
-    return f"{where}={fault['input']!r}: {message}"
+    del tensors  # the network has its own, and is copied now
+    engine = engine_for(model, card, device=where, precision=number_format, params=settings)
+    return Segmenter(name, engine, card)
 
 
 def _expand(
@@ -353,11 +342,16 @@ def _is_many(sources: object) -> bool:
     return isinstance(sources, Iterable) and not one and not hasattr(sources, "shape")
 
 
-def _report(source: object, error: VitrailError, on_error: OnError | None) -> None:
-    if on_error is None:
+def _report(source: object, error: Exception, on_error: OnError | None) -> None:
+    """Tell of an image that did not work out, or raise where nobody listens or another thing
+    than the image is at fault."""
+    fault = fault_of(error)
+    if fault is None:
         raise error
+    if on_error is None:
+        raise fault
     if isinstance(source, Image):
         name = source.source or "image"
     else:
         name = os.fspath(source) if isinstance(source, str | os.PathLike) else "image"
-    on_error(name, error)
+    on_error(name, fault)

@@ -44,7 +44,7 @@ class Style:
     tags: bool = True
     """Name and score at each object (instances)."""
     boxes: bool = False
-    """The detector's boxes (instances)."""
+    """The detector's boxes (instances; always where it found boxes only)."""
     fill: Fill = "auto"
     """Regions in palette colours, or each in its mean colour; auto: mean from 25 regions on."""
 
@@ -164,11 +164,13 @@ def _instances(picture: np.ndarray, result: InstanceResult, style: Style) -> Non
     for i in order:
         y, x, crop = result.masks.crop(i)
         rows, columns = slice(y, y + crop.shape[0]), slice(x, x + crop.shape[1])
-        canvas.tint_mask(picture[rows, columns], crop, colours[i], style.alpha)
         taken[rows, columns] |= crop
+        if not result.outlined:
+            continue
+        canvas.tint_mask(picture[rows, columns], crop, colours[i], style.alpha)
         if style.outline and crop.size:
             canvas.outline(picture, canvas.contours_of(crop), (x, y), colours[i], scale.line)
-    if style.boxes:
+    if style.boxes or not result.outlined:
         for i in order:
             canvas.frame(picture, result.boxes[i].tolist(), colours[i], scale.line)
     legend = None

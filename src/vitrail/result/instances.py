@@ -37,6 +37,10 @@ class InstanceResult(Result):
     masks : N masks over the whole image
     classes : names of all classes the method knows
     size : (H, W) of the image
+    outlined : False where only boxes were found; the masks are then the boxes' pixels, and are
+        neither drawn nor written as outlines
+    capped : whether the detector left out objects because there were too many
+        (``max_detections``)
     image : the image that was segmented
 
     ``len(result)`` is the number of objects, ``for segment in result`` goes through them, and
@@ -57,6 +61,8 @@ class InstanceResult(Result):
     masks: Masks
     classes: tuple[str, ...]
     size: tuple[int, int] = field(kw_only=True)
+    outlined: bool = field(default=True, kw_only=True)
+    capped: bool = field(default=False, kw_only=True)
     image: Image | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -106,6 +112,8 @@ class InstanceResult(Result):
             self.masks[chosen],
             self.classes,
             size=self.size,
+            outlined=self.outlined,
+            capped=self.capped,
             image=self.image,
         )
 
@@ -123,5 +131,21 @@ class InstanceResult(Result):
         """One segment per object, in the result's order."""
         return segments_of(self.masks, self.class_ids, self.classes, self.scores)
 
+    def to_coco(self) -> dict[str, Any]:
+        """As :meth:`Result.to_coco`; without outlines ``bbox`` and ``area`` are the detector's
+        box's, and there is no ``segmentation``."""
+        content = super().to_coco()
+        if not self.outlined:
+            for annotation, box in zip(content["annotations"], self.boxes.tolist(), strict=True):
+                x1, y1, x2, y2 = box
+                annotation["bbox"] = [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)]
+                annotation["area"] = round((x2 - x1) * (y2 - y1), 3)
+                del annotation["segmentation"]
+        return content
+
     def _extras(self) -> dict[str, Any]:
-        return {"boxes": [[round(float(v), 3) for v in box] for box in self.boxes]}
+        return {
+            "boxes": [[round(float(v), 3) for v in box] for box in self.boxes],
+            "outlined": self.outlined,
+            "capped": self.capped,
+        }

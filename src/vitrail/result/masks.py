@@ -185,10 +185,15 @@ class Masks:
         x0, y0, x1, _ = (int(value) for value in self._boxes[i])
         return y0, x0, np.unpackbits(self._packed[i], axis=1, count=x1 - x0).view(bool)
 
-    def dense(self) -> np.ndarray:
-        """All masks as (N, H, W) bool: N full frames, so mind the memory."""
-        frames = np.zeros((len(self), *self.size), bool)
-        for i, frame in enumerate(frames):
+    def dense(self, *, objects_last: bool = False) -> np.ndarray:
+        """All masks as (N, H, W) bool: N full frames, so mind the memory.
+
+        With ``objects_last`` as (H, W, N), as matterport's Mask R-CNN gives them.
+        """
+        frames = np.zeros(
+            (*self.size, len(self)) if objects_last else (len(self), *self.size), bool
+        )
+        for i, frame in enumerate(np.moveaxis(frames, 2, 0) if objects_last else frames):
             y, x, crop = self.crop(i)
             frame[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
         return frames

@@ -11,7 +11,8 @@ STEM.labels.png     semantic results and regions: the pixel value is the class o
 STEM.boundary.png   semantic results with a boundary, 8-bit grey: 255 is a probability of 1
 STEM.instances.png  instances, 16-bit grey: 0 is no object, i + 1 the i-th object, the higher score
                     where masks overlap (the JSON keeps every mask whole). STEM.instances.tif with
-                    32 bits where there are more than 65,535 objects
+                    32 bits where there are more than 65,535 objects. Not where only boxes were
+                    found
 STEM.edges.png      edge strength, 16-bit grey; 65,535 is ``strength_max`` of the JSON
 STEM.json           :meth:`vitrail.result.Result.to_json`
 STEM.crops/         on request, NNN_class.png for each segment: an RGBA cut-out, transparent outside
@@ -86,7 +87,8 @@ def write(
         paths.append(write_picture(folder / f"{stem}.overlay.{suffix}", picture, quality=quality))
         del picture
     if isinstance(result, InstanceResult):
-        paths.append(_write_ids(folder / f"{stem}.instances.png", instance_map(result), None))
+        if result.outlined:
+            paths.append(_write_ids(folder / f"{stem}.instances.png", instance_map(result), None))
     elif isinstance(result, SemanticResult | RegionResult):
         colours = class_colours(result)
         paths.append(_write_ids(folder / f"{stem}.labels.png", result.labels, colours))

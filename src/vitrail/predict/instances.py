@@ -1,0 +1,127 @@
+"""A detector made ready for inference: images in, objects at original size out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitrail.image import Image
+from vitrail.models.instances import Detections, InstanceModel
+from vitrail.predict.device import Precision
+from vitrail.predict.inputs import Inputs
+from vitrail.predict.network_params import DetectionLimitWarning, DetectorParams
+from vitrail.predict.ready import make_ready
+from vitrail.result import InstanceResult, Masks
+from vitrail.weights.card import Card
+
+
+class InstanceNetwork:
+    """A trained detector with its card, on a device, in a number format.
+
+    The network is copied and made fast as :func:`vitrail.predict.ready.make_ready` says.
+
+    Attributes
+    ----------
+    detection:
+        The thresholds in force: the network's own, but for those that ``params`` sets.
+    """
+
+    def __init__(
+        self,
+        model: InstanceModel,
+        card: Card,
+        *,
+        device: torch.device,
+        precision: Precision,
+        params: DetectorParams,
+    ) -> None:
+        self.card = card
+        self.device = device
+        self.precision = precision
+        self.detection = params.over(model.params)
+        self._inputs = Inputs(card.preprocessing, model.stride, params.image_size)
+        self.preprocessing = self._inputs.preprocessing
+        ready = make_ready(model, self.preprocessing, device=device, precision=precision)
+        assert isinstance(ready, InstanceModel)
+        self._model = ready
+
+    def __call__(self, image: Image) -> InstanceResult:
+        """Find the objects of one image."""
+        return self.batch([image])[0]
+
+    def batch(
+        self,
+        images: Sequence[Image],
+        on_logits: Callable[[Image, np.ndarray], None] | None = None,
+    ) -> list[InstanceResult]:
+        """Find the objects of several images; each gets what it would get alone.
+
+        ``on_logits`` is never called: objects are not decoded from logits of the whole image.
+
+        Raises
+        ------
+        ImageError
+            an image has no colour bands that the network could take.
+
+        Warns
+        -----
+        DetectionLimitWarning
+            an image has more objects than ``max_detections``.
+        """
+        results: dict[int, InstanceResult] = {}
+        for members, batch, frames in self._inputs.batches(images):
+            with torch.inference_mode():
+                raw = self._model(batch.to(self.device))
+                found = self._model.decode(raw, frames, self.detection)
+            for index, detections in zip(members, found, strict=True):
+                results[index] = as_result(detections, self.card.classes, images[index])
+        if any(result.capped for result in results.values()):
+            warnings.warn(
+                f"an image has more than max_detections={self.detection.max_detections} objects; "
+                "the least certain are left out (set a higher max_detections)",
+                DetectionLimitWarning,
+                stacklevel=2,
+            )
+        return [results[index] for index in range(len(images))]
+
+
+def as_result(detections: Detections, classes: Sequence[str], image: Image) -> InstanceResult:
+    """Detections of a network as the result of an image.
+
+    Boxes are cut at the image's edges. Of a network that finds boxes only, they are the masks,
+    too: the pixels that a box covers by half at least, one at the least.
+    """
+    height, width = image.size
+    limits = torch.tensor([width, height, width, height], dtype=torch.float32)
+    boxes = detections.boxes.float().cpu().clamp(min=0).minimum(limits)
+    masks = detections.masks
+    if masks is None:
+        masks = Masks.from_crops(
+            ((y, x, np.ones((h, w), bool)) for y, x, h, w in _windows(boxes, image.size)),
+            image.size,
+        )
+    return InstanceResult(
+        boxes.numpy(),
+        detections.scores.float().cpu().clamp(0, 1).numpy(),
+        detections.class_ids.cpu().numpy(),
+        masks,
+        tuple(classes),
+        size=image.size,
+        outlined=detections.masks is not None,
+        capped=detections.capped,
+        image=image,
+    )
+
+
+def _windows(boxes: Tensor, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """``(y, x, h, w)`` in whole px of each box, at least one px, within the image."""
+    height, width = size
+    windows: list[tuple[int, int, int, int]] = []
+    for x1, y1, x2, y2 in boxes.round().int().tolist():
+        x, y = min(x1, width - 1), min(y1, height - 1)
+        windows.append((y, x, max(y2 - y, 1), max(x2 - x, 1)))
+    return windows
