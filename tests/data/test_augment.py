@@ -118,6 +118,9 @@ def test_colours_change_as_often_and_as_much_as_asked() -> None:
     assert changed(grey=1.0).var(1).max() > 0
     assert not (changed(grey=1.0) + torch.tensor([60, 120, 180])[:, None, None]).diff(dim=1).any()
     assert 0.3 < changed(grey=0.5).flatten(1).any(1).float().mean() < 0.7
+    turned = changed(invert=0.5).flatten(2)[..., 0]
+    assert {tuple(one) for one in turned.tolist()} == {(0, 0, 0), (135, 15, -105)}
+    assert 0.3 < turned.any(1).float().mean() < 0.7
     strong, weak = changed(colour=0.6).abs().mean(), changed(colour=0.1).abs().mean()
     assert strong > 3 * weak > 0
     assert not changed(blur=1.0).any()  # a flat crop has nothing to blur

@@ -29,7 +29,8 @@ data:
   classes: [background, disc, square]
 model: {{architecture: unet, arguments: {{encoder: mobilenetv2_035}}}}
 preprocessing: {{image_size: 64}}
-train: {{epochs: {epochs}, image_size: 64, batch_size: 4}}
+loss: ce + dice
+train: {{epochs: {epochs}, image_size: 64, batch_size: 4, monitor: mean_iou}}
 training_data: drawn
 licences: {{code: Apache-2.0, weights: Apache-2.0, training_data: CC0-1.0}}
 """

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -61,6 +62,29 @@ def test_folds_hold_every_image_out_once(discs: Path) -> None:
         share = np.mean([2 in sample.semantic(sources.space) for sample in sources.validation])
         assert 0.3 < share < 0.7
     assert len(held) == len(set(held)) == 30
+
+
+def test_parts_have_their_share_of_an_attribute(tmp_path: Path) -> None:
+    """As the kinds of microscopes in dsb2018's table of images."""
+    rng = np.random.default_rng(0)
+    rows = ["id,kind,instances"]
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for index in range(20):
+        image = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
+        labels = np.zeros((16, 16), np.uint16)
+        labels[4:8, 4:8] = 1
+        cv2.imwrite(str(tmp_path / "images" / f"{index:02d}.png"), image)
+        cv2.imwrite(str(tmp_path / "labels" / f"{index:02d}.png"), labels)
+        rows.append(f"{index:02d},{'stained' if index < 4 else 'dark'},1")
+    (tmp_path / "index.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    for seed in range(4):
+        drawn = {"parts": "train=0.75,val=0.25", "stratify": "kind", "seed": seed}
+        sources = open_sources(config(tmp_path, draw=drawn))
+        counts = [sum(int(name) < 4 for name in part.ids) for part in sources]
+        assert counts == [3, 1]
+    with pytest.raises(VitrailError, match=r"stratify by 'kinds'.*did you mean 'kind'"):
+        open_sources(config(tmp_path, draw={"folds": 2, "stratify": "kinds"}))
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,18 @@
 from itertools import pairwise
 
 import pytest
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from vitrail.errors import ConfigError
 from vitrail.models.registry import build
 from vitrail.training.config import TrainConfig
-from vitrail.training.optim import make_optimizer, parameter_groups, rate_share, set_rates
+from vitrail.training.optim import (
+    Frozen,
+    make_optimizer,
+    parameter_groups,
+    rate_share,
+    set_rates,
+)
 
 
 def config(**more: object) -> TrainConfig:
@@ -56,3 +64,50 @@ def test_rates_follow_their_own_peaks() -> None:
     optimizer = make_optimizer(model, config(lr=0.2, optimizer="sgd", encoder_lr_scale=0.1))
     set_rates(optimizer, 0.5)
     assert {round(group["lr"], 6) for group in optimizer.param_groups} == {0.1, 0.01}
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "mobilenetv2_035"])
+def test_first_stages_stay_as_they_are(encoder: str) -> None:
+    model = build("unet", {"classes": 2, "encoder": encoder})
+    frozen = Frozen(model, config(freeze_stages=2))
+    model.train()
+    frozen.begin(1)
+    stage = "layer1." if encoder == "resnet18" else "blocks.0."
+    stem = ("conv1.", "bn1.", "conv_stem.")
+    for name, parameter in model.named_parameters():
+        kept = name.removeprefix("encoder.net.").startswith((stage, *stem))
+        assert parameter.requires_grad != kept, name
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm):
+            kept = f"{name}.".removeprefix("encoder.net.").startswith((stage, *stem))
+            assert module.training != kept, name
+    assert not frozen.varies(10)
+    with pytest.raises(ConfigError, match=r"train.freeze_stages=99: the network has"):
+        Frozen(model, config(freeze_stages=99))
+
+
+def test_frozen_stages_outlast_a_frozen_encoder() -> None:
+    model = build("unet", {"classes": 2, "encoder": "mobilenetv2_035"})
+    frozen = Frozen(model, config(epochs=4, freeze_encoder=1, freeze_stages=1))
+    counts = []
+    for epoch in (1, 2):
+        model.train()
+        frozen.begin(epoch)
+        counts.append(sum(p.requires_grad for p in model.get_submodule("encoder").parameters()))
+        assert all(p.requires_grad for p in model.get_submodule("head").parameters())
+    stem = sum(
+        name.startswith(("encoder.net.conv_stem.", "encoder.net.bn1."))
+        for name, _ in model.named_parameters()
+    )
+    assert counts == [0, len(list(model.get_submodule("encoder").parameters())) - stem]
+    assert frozen.varies(4) and frozen.thawed(4) == 2
+
+
+def test_norms_may_keep_their_statistics() -> None:
+    model = build("unet", {"classes": 2, "encoder": "mobilenetv2_035"})
+    frozen = Frozen(model, config(freeze_norms=True))
+    model.train()
+    frozen.begin(1)
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    assert norms and not any(norm.training or norm.weight.requires_grad for norm in norms)
+    assert all(p.requires_grad for p in model.parameters() if p.ndim > 1)

@@ -1,5 +1,6 @@
 """What is found before a training, and what stops it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -13,17 +14,19 @@ from vitrail.data.formats.index_masks import IndexMasks
 from vitrail.data.sample import LabelSpace
 from vitrail.errors import DataError
 from vitrail.losses import SemanticTargets, build_loss
-from vitrail.models.base import RawOutput
+from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.models.registry import build
+from vitrail.training.config import make_recipe
+from vitrail.training.data import Sources
 from vitrail.training.one_batch import fit_one_batch
 from vitrail.training.preflight import Preflight, preflight
+from vitrail.training.semantic_task import SemanticTask, semantic_terms
 
 SPACE = LabelSpace(("background", "disc", "square"), 0, 255)
 LOSS = build_loss("ce + dice")
 
 
-def loss(raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
-    return LOSS(raw.logits, targets)
+Terms = Mapping[str, Tensor]
 
 
 def sources(root: Path) -> dict[str, IndexMasks]:
@@ -48,14 +51,33 @@ def batch(root: Path) -> tuple[Tensor, SemanticTargets]:
     return images.permute(0, 3, 1, 2).float() / 255, SemanticTargets(labels.long(), 255, 0)
 
 
-def flown(root: Path, network: nn.Module, **more) -> Preflight:
-    return preflight(sources(root), network, batch(root), loss, root=root, **more)
+def task(root: Path, network: nn.Module, loss: str = "ce + dice") -> SemanticTask:
+    folders = {
+        split: {"images": f"{split}/images", "masks": f"{split}/masks"}
+        for split in ("train", "val")
+    }
+    recipe = make_recipe(
+        {
+            **{"name": "drawn", "summary": "drawn", "loss": loss},
+            "data": {"root": root, "classes": SPACE.classes, **folders},
+            "model": {"architecture": "unet"},
+            "preprocessing": {"image_size": 64},
+            "train": {"epochs": 1, "image_size": 64},
+        }
+    )
+    assert isinstance(network, SemanticModel)
+    return SemanticTask(recipe, Sources(*sources(root).values()), network)
+
+
+def flown(root: Path, network: nn.Module, loss: str = "ce + dice", **more) -> Preflight:
+    own = task(root, network, loss)
+    return preflight(sources(root), network, batch(root), own, root=root, **more)
 
 
 def test_a_sound_training_passes(tmp_path: Path, network: nn.Module) -> None:
     root = write_discs(tmp_path)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    report = flown(root, network, chosen_loss=build_loss("focal"))
+    report = flown(root, network, "focal")
     assert report.errors == () and report.remarks == ()
     report.refuse()
     assert report.one_batch.losses[-1] < report.one_batch.losses[0]
@@ -77,7 +99,7 @@ def test_faulty_data_stop_the_training(tmp_path: Path, network: nn.Module) -> No
     given = batch(root)
     damaged = root / "train" / "images" / "disc_005.png"
     damaged.write_bytes(damaged.read_bytes()[:200])
-    report = preflight(sources(root), network, given, loss, root=root)
+    report = preflight(sources(root), network, given, task(root, network), root=root)
     assert any("disc_005.png" in sentence for sentence in report.errors)
     assert "error: train: " in report.text
     with pytest.raises(DataError, match=r"disc_005\.png.*train\.preflight=false"):
@@ -90,7 +112,7 @@ def test_labels_that_are_no_class_stop_the_training(tmp_path: Path, network: nn.
     mask = root / "train" / "masks" / "disc_005.png"
     cv2.imwrite(str(mask), np.full((64, 64), 9, np.uint8))
     with pytest.raises(DataError, match=r"disc_005\.png.*9"):
-        preflight(sources(root), network, given, loss, root=root)
+        preflight(sources(root), network, given, task(root, network), root=root)
 
 
 def test_a_leak_between_splits_is_told(tmp_path: Path, network: nn.Module) -> None:
@@ -113,7 +135,7 @@ def test_of_large_sets_a_part_is_looked_at(tmp_path: Path, network: nn.Module) -
     root = write_discs(tmp_path)
     # Only two of the training images and one of val: no class may be called unused for that.
     report = flown(root, network, limit=2)
-    assert report.balance.looked_at == 2
+    assert report.counts.looked_at == 2
     assert any("train: 2 of 16 samples were looked at" in remark for remark in report.remarks)
     assert "unused" not in report.text and report.errors == ()
 
@@ -133,41 +155,43 @@ def test_nothing_but_background_stops(tmp_path: Path, network: nn.Module) -> Non
     given = batch(root)
     for mask in (root / "train" / "masks").iterdir():
         cv2.imwrite(str(mask), np.zeros((64, 64), np.uint8))
-    report = preflight(sources(root), network, given, loss, root=root)
+    report = preflight(sources(root), network, given, task(root, network), root=root)
     assert any("no labelled pixel of any class but the background" in e for e in report.errors)
 
 
 def test_a_batch_is_learnt_in_half_precision_too(tmp_path: Path, network: nn.Module) -> None:
-    fit = fit_one_batch(network, *batch(write_discs(tmp_path)), loss, precision="bfloat16")
+    fit = fit_one_batch(
+        network, *batch(write_discs(tmp_path)), semantic_terms, precision="bfloat16"
+    )
     assert fit.problem is None and len(fit.losses) == 9
 
 
 def test_the_random_generator_stays(tmp_path: Path, network: nn.Module) -> None:
     given = batch(write_discs(tmp_path))
     before = torch.get_rng_state()
-    fit_one_batch(network, *given, loss, steps=1)
+    fit_one_batch(network, *given, semantic_terms, steps=1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def constant(raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
+def constant(raw: RawOutput, targets: SemanticTargets) -> Terms:
     return {"ce": raw.logits.sum() * 0 + 1}
 
 
-def rising(raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
+def rising(raw: RawOutput, targets: SemanticTargets) -> Terms:
     """Its gradient has the wrong sign."""
     value = LOSS(raw.logits, targets)["ce"]
     return {"ce": 2 * value.detach() - value}
 
 
-def broken(raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
+def broken(raw: RawOutput, targets: SemanticTargets) -> Terms:
     return {"ce": LOSS(raw.logits, targets)["ce"], "dice": raw.logits.sum() * float("nan")}
 
 
-def detached(raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
+def detached(raw: RawOutput, targets: SemanticTargets) -> Terms:
     return {"ce": LOSS(raw.logits.detach(), targets)["ce"]}
 
 
-def rooted(raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
+def rooted(raw: RawOutput, targets: SemanticTargets) -> Terms:
     """The derivative of a root is infinite at 0."""
     return {"ce": (raw.logits - raw.logits.detach()).abs().sqrt().sum() + 1}
 
@@ -183,7 +207,11 @@ def rooted(raw: RawOutput, targets: SemanticTargets) -> dict[str, Tensor]:
     ],
 )
 def test_what_cannot_learn_is_told(faulty, problem: str, tmp_path: Path, network) -> None:
-    fit = fit_one_batch(network, *batch(write_discs(tmp_path)), faulty)
+    fit = fit_one_batch(
+        network,
+        *batch(write_discs(tmp_path)),
+        lambda model, images, targets, precision: faulty(model(images), targets),
+    )
     assert fit.problem is not None and problem in fit.problem
     assert fit.text == f"one batch: {fit.problem}"
 
@@ -197,8 +225,12 @@ def test_parameters_without_a_gradient_are_named(tmp_path: Path, network: nn.Mod
 
 
 def test_frozen_networks_and_empty_batches(tmp_path: Path, network: nn.Module) -> None:
-    images, targets = batch(write_discs(tmp_path))
+    root = write_discs(tmp_path)
+    images, targets = batch(root)
     empty = targets._replace(labels=torch.full_like(targets.labels, 255))
-    assert fit_one_batch(network, images, empty, loss).problem == "none of its pixels has a label"
+    own = task(root, network)
+    report = preflight(sources(root), network, (images, empty), own, root=root)
+    assert report.one_batch.problem == "none of its pixels has a label"
+    assert report.one_batch.text in report.errors
     frozen = network.requires_grad_(False)
-    assert "all are frozen" in str(fit_one_batch(frozen, images, targets, loss).problem)
+    assert "all are frozen" in str(fit_one_batch(frozen, images, targets, semantic_terms).problem)

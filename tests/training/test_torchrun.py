@@ -8,18 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.drawn import write_recipe
+from tests.drawn import write_objects_recipe, write_recipe
 from vitrail.errors import WeightsError
 from vitrail.training.config import read_recipe
 from vitrail.training.history import HistoryCsv
-from vitrail.training.loop import STATE, train
+from vitrail.training.loop import STATE, Training, train
+from vitrail.training.task import Loading
 from vitrail.weights.header import read_metadata
 
 pytestmark = pytest.mark.slow
@@ -40,12 +41,14 @@ _WITH_NORMS = ("model.arguments.batch_norm=true", "train.epochs=1", "train.lr=0.
 _EXACT = ("pixel_accuracy", "mean_accuracy", "mean_iou", "mean_dice", "iou_disc", "iou_square")
 
 
-def start(recipe: Path, out: Path, *options: str) -> subprocess.Popen:
+def start(
+    recipe: Path, out: Path, *options: str, settings: Sequence[str] = _SETTINGS
+) -> subprocess.Popen:
     """The command in two processes that share their gradients over gloo."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     launcher += ["--nproc-per-node", "2", "-m", "vitrail", "train"]
     return subprocess.Popen(
-        [*launcher, str(recipe), *_SETTINGS, "-o", str(out), *options],
+        [*launcher, str(recipe), *settings, "-o", str(out), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -126,6 +129,32 @@ def assert_same(folder: Path, other: Path) -> None:
     assert tensors.keys() == expected.keys()
     far = {name: float((tensors[name] - expected[name]).abs().max()) for name in tensors}
     assert max(far.values()) < 1e-5, max(far, key=far.__getitem__)
+
+
+_OBJECTS = (
+    *("train.preflight=true", "train.trackers=[]", "train.device=cpu", "train.epochs=2"),
+    *("train.freeze_encoder=1", "train.accumulate=2", "train.image_size=64"),
+)
+
+
+def test_two_processes_find_objects(tmp_path: Path, one_thread: None) -> None:
+    """Each draws regions of its own, and the heads run within the loss; the encoder joins later.
+    The preflight is the first one's alone."""
+    recipe = write_objects_recipe(tmp_path)
+    training = start(recipe, tmp_path / "two", settings=_OBJECTS)
+    said, told = training.communicate(timeout=_PATIENCE)
+    assert training.returncode == 0, told
+    assert said.count("one batch: the loss falls") == 1
+    rows = history(tmp_path / "two" / "tiny-objects")
+    assert len(rows) == 2 and float(rows[1]["loss"]) < float(rows[0]["loss"])
+    # What two processes scored together is what one finds of the same weights.
+    plan = read_recipe(recipe, list(_OBJECTS))
+    alone = Training(plan, tmp_path / "two" / "tiny-objects", resume=True)
+    network = alone.stepper.averaged
+    assert network is not None
+    again = alone.task.validate(network, alone.sources.validation, "float32", Loading())
+    for name, value in {**again.metrics, "val_loss": again.loss}.items():
+        assert float(rows[1][name]) == pytest.approx(value, nan_ok=True, rel=1e-6), name
 
 
 @pytest.mark.parametrize("who", ["launcher", "one process"])

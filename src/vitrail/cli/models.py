@@ -13,6 +13,8 @@ from vitrail.cli import models_weights
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from vitrail.weights.card import Card
+
 app = typer.Typer(help="List the models, or show one's card or parameters.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
@@ -84,7 +86,6 @@ def show(
     from vitrail.cli.models_measure import Wanted, measure_card, print_summary, show_architecture
     from vitrail.cli.predict import parse_settings
     from vitrail.errors import ParameterError, UnknownNameError
-    from vitrail.predict.network_params import NetworkParams
     from vitrail.predict.segmenter import known_names
     from vitrail.weights.catalog import find
     from vitrail.weights.header import read_card
@@ -127,7 +128,7 @@ def show(
     print(
         yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip()
     )
-    print_parameters(parameters(NetworkParams))
+    print_parameters(_network_parameters(card))
     if summary is not None:
         print_summary(summary, drawn)
 
@@ -169,6 +170,21 @@ def parameters(params: type[BaseModel]) -> list[dict[str, Any]]:
                 "meaning": field.get("description", ""),
             }
         )
+    return rows
+
+
+def _network_parameters(card: Card) -> list[dict[str, Any]]:
+    """What can be set on a card's network, with the thresholds of a detector as it has them."""
+    from vitrail.models.registry import validate_arguments
+    from vitrail.predict.engines import params_of
+    from vitrail.predict.network_params import DetectorParams
+
+    kind = params_of(card)
+    rows = parameters(kind)
+    if kind is DetectorParams:
+        detection = validate_arguments(card.architecture, card.arguments).model_dump()["detection"]
+        for row in rows:
+            row["default"] = detection.get(row["name"], row["default"])
     return rows
 
 

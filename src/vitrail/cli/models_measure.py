@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitrail.models.base import SemanticModel
+    from torch import nn
+
     from vitrail.weights.card import Card
 
 _SIZE, _DEPTH, _CLASSES = 512, 2, 21
@@ -42,7 +43,7 @@ class Wanted:
                 "networks"
             )
 
-    def measure(self, network: SemanticModel, bands: int, size: int) -> tuple[Any, Path | None]:
+    def measure(self, network: nn.Module, bands: int, size: int) -> tuple[Any, Path | None]:
         """The network's summary, and where it was drawn, if so."""
         from vitrail.models.diagram import check_drawing, draw_model
         from vitrail.models.summary import summarise

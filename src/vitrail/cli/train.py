@@ -60,7 +60,7 @@ def train(
                 _show_rates(training, out / f"{plan.name}-lr.png")
                 return
             found = training.preflight()
-        print(found.text)
+        print(*training.notes, found.text, sep="\n")
         found.refuse()
         return
     from vitrail.training.api import training_command
@@ -80,11 +80,7 @@ def train(
     )
     if not is_first_process():
         return
-    best = outcome.best
-    print(
-        f"{outcome.reason}; best by {plan.train.monitor}: epoch {best.number}, "
-        f"mean IoU {best.mean_iou:.4f} -> {outcome.checkpoint}"
-    )
+    print(outcome.told)
 
 
 def _show_rates(training: Training, path: Path) -> None:

@@ -59,6 +59,10 @@ class AugmentConfig(BaseModel):
         "to this share, the hue by up to a fifth of it (of the circle)",
     )
     grey: Probability = Field(default=0.05, description="probability of dropping the colour")
+    invert: Probability = Field(
+        default=0.0,
+        description="probability of turning bright into dark (microscopes, X-rays)",
+    )
     blur: Probability = Field(default=0.0, description="probability of a Gaussian blur")
     blur_sigma: tuple[float, float] = Field(
         default=(0.1, 2.0), description="standard deviation of the blur, px, 0.01 to 50"
@@ -186,6 +190,7 @@ def build_augmentation(
         photometric(
             colour=config.colour,
             grey=config.grey,
+            invert=config.invert,
             blur=config.blur,
             blur_sigma=config.blur_sigma,
             noise=config.noise,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from vitrail.data.sample import SampleSource
-from vitrail.errors import DataError
+from vitrail.errors import DataError, nearest
 
 
 def class_presence(source: SampleSource, step: Callable[[], None] = lambda: None) -> np.ndarray:
@@ -43,6 +43,31 @@ def class_presence(source: SampleSource, step: Callable[[], None] = lambda: None
     if space.ignore < len(space.classes):
         present[:, space.ignore] = False
     return present
+
+
+def attribute_presence(source: SampleSource, name: str) -> np.ndarray:
+    """Which values of an attribute the objects of each image have, ``(N, K)`` bool; no image is
+    decoded, the values come in the order of their text.
+
+    Raises
+    ------
+    DataError
+        a sample cannot be read, or no object has such an attribute.
+    """
+    held: list[set[str]] = []
+    known: set[str] = set()
+    for index in range(len(source)):
+        found = source[index].instances or ()
+        held.append({str(one.attributes[name]) for one in found if name in one.attributes})
+        known |= {attribute for one in found for attribute in one.attributes}
+    values = sorted(set().union(*held))
+    if not values:
+        raise DataError(
+            f"stratify by {name!r}: no object has such an attribute; {nearest(name, known)}"
+            if known
+            else f"stratify by {name!r}: no object has any attribute"
+        )
+    return np.array([[value in own for value in values] for own in held], bool)
 
 
 def divide(

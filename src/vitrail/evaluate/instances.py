@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,13 +52,11 @@ class InstanceScores:
         found = result[class_ids != self.matching.void]
         class_ids = class_ids[class_ids != self.matching.void]
         number = len(self.ids)
-        masks = [one.mask for _, one in truth]
-        known = _truth(truth, sample.size, masks)
+        known = coco_truth(truth, sample.size)
         boxes = found.boxes.astype(np.float64)
         predicted = CocoObjects(class_ids, boxes, found.masks, found.scores)
         self.boxes.update(number, known, predicted)
-        bare = sum(mask is None for mask in masks)
-        self.unmasked += bare
+        self.unmasked += sum(one.mask is None for _, one in truth)
         if not self.unmasked:
             self.masks.update(number, known, predicted)
         self.objects += int((~known.is_crowd()).sum())
@@ -79,10 +78,18 @@ class InstanceScores:
         return numbers | {"box": self.boxes.per_class()}
 
 
-def _truth(
-    truth: list[tuple[int, Instance]], size: tuple[int, int], masks: list[Masks | None]
-) -> CocoObjects:
-    """With the areas that the annotations state: COCO's sizes are defined by them."""
+def coco_truth(truth: Sequence[tuple[int, Instance]], size: tuple[int, int]) -> CocoObjects:
+    """Annotated objects, each with the id it is scored by, of an image of ``(H, W)``.
+
+    With the areas that the annotations state: COCO's sizes are defined by them. Without masks
+    where one object has none.
+
+    Raises
+    ------
+    DataError
+        an outline cannot be drawn.
+    """
+    masks = [one.mask for _, one in truth]
     drawn = [mask for mask in masks if mask is not None]
     whole = len(drawn) == len(masks)
     areas = [_area(one, mask) for (_, one), mask in zip(truth, masks, strict=True)]

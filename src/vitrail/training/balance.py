@@ -123,6 +123,105 @@ def class_balance(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectCounts:
+    """Counts over some images of a split."""
+
+    classes: tuple[str, ...]
+    objects: np.ndarray
+    """``(C,)`` int64: objects of each class, crowds left out."""
+    images: np.ndarray
+    """``(C,)`` int64: images in which it occurs."""
+    crowds: int
+    boxes: int
+    """Objects of which only the box is annotated."""
+    sides: tuple[float, float, float]
+    """Tenth, half and nine tenths of the objects have a box of a smaller side than this (the root
+    of its area), as a share of the image's longer side; NaN where there are none."""
+    empty: int
+    """Images without an object."""
+    most: int
+    """Objects of the fullest image."""
+    looked_at: int
+    """Images."""
+    of: int
+    """Images that the split has."""
+
+    @property
+    def text(self) -> str:
+        """A small table for the console, the most frequent class first."""
+        sampled = f"{self.looked_at:,} of " if self.looked_at < self.of else ""
+        width = max(len(name) for name in self.classes)
+        lines = [f"objects in {sampled}{_images(self.of)}"]
+        for number in np.argsort(-self.objects, kind="stable").tolist():
+            told = f"{int(self.objects[number]):>8,}  {_images(int(self.images[number]))}"
+            lines.append(f"  {self.classes[number]:<{width}}  {told}")
+        if self.objects.any():
+            low, middle, high = (f"{side:.1%}" for side in self.sides)
+            lines.append(
+                f"  {self.most:,} in the fullest image; half of them are {middle} of the image's "
+                f"longer side or less, a tenth {low}, nine tenths {high}"
+            )
+        if self.empty:
+            lines.append(f"  none in {_images(self.empty)}")
+        for count, one, several, rest in (
+            (self.crowds, "crowd", "crowds", "from which nothing is learnt"),
+            (self.boxes, "box", "boxes", "without an outline: no mask is learnt from it"),
+        ):
+            if count:
+                lines.append(f"  {count:,} {one if count == 1 else several} {rest}")
+        return "\n".join(lines)
+
+
+def object_counts(source: SampleSource, limit: int = 200, *, seed: int = 0) -> ObjectCounts:
+    """Count the objects of some images, without drawing an outline.
+
+    Parameters
+    ----------
+    source:
+        The training split; its samples have objects.
+    limit:
+        Images looked at, drawn by ``seed``; all if there are no more.
+
+    Raises
+    ------
+    DataError
+        an annotation cannot be read.
+    """
+    count = len(source.space.classes)
+    objects, images = (np.zeros(count, np.int64) for _ in range(2))
+    crowds = boxes = empty = most = 0
+    sides: list[float] = []
+    chosen = drawn_indices(len(source), limit, seed)
+    for index in chosen:
+        sample = source[index]
+        found = [one for one in sample.instances or () if not one.crowd]
+        crowds += len(sample.instances or ()) - len(found)
+        boxes += sum(one.stored is None and one.polygons is None for one in found)
+        empty += not found
+        most = max(most, len(found))
+        here = np.bincount([one.class_id for one in found], minlength=count)
+        objects += here
+        images += here > 0
+        for one in found:
+            x1, y1, x2, y2 = one.box
+            area = max(0.0, x2 - x1) * max(0.0, y2 - y1)
+            sides.append(area**0.5 / max(sample.size))
+    quantiles = np.quantile(sides, (0.1, 0.5, 0.9)).tolist() if sides else [float("nan")] * 3
+    return ObjectCounts(
+        source.space.classes,
+        objects,
+        images,
+        crowds,
+        boxes,
+        (quantiles[0], quantiles[1], quantiles[2]),
+        empty,
+        most,
+        len(chosen),
+        len(source),
+    )
+
+
 def suggest_loss(balance: ClassBalance) -> Suggestion:
     """A loss by how rare the rarest class is. In this order:
 

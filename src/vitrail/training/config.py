@@ -39,7 +39,11 @@ class DrawConfig(_Section):
     fold: int = Field(0, ge=0, description="... of which this one (from 0) is val, the rest train")
     seed: int = Field(0, ge=0, description="another seed, another division")
     source: str | None = Field(None, description="which split is divided; null: all of them joined")
-    stratify: bool = Field(True, description="each part gets its share of each class's images")
+    stratify: bool | str = Field(
+        True,
+        description="each part gets its share of each class's images; a name: of each value of "
+        "that attribute of the objects, such as dsb2018's kind",
+    )
     group: str | None = Field(
         None,
         description="keep images together: prefix, a CSV of id and group, or a regular expression",
@@ -170,15 +174,27 @@ class TrainConfig(_Section):
     freeze_encoder: bool | Annotated[int, Field(ge=0)] = Field(
         False, description="true: the encoder is not trained; a number: not in the first epochs"
     )
+    freeze_stages: int = Field(
+        0,
+        ge=0,
+        description="how many of the encoder's first stages are not trained, the stem being the "
+        "first",
+    )
+    freeze_norms: bool = Field(
+        False,
+        description="batch norms keep their statistics and are not trained: for few images a step, "
+        "from published weights",
+    )
     grad_clip: float | None = Field(1.0, gt=0, description="largest gradient norm; null: any")
     ema_decay: float = Field(
         0.998, ge=0, lt=1, description="of the averaged weights, a step; 0: no averaging"
     )
 
-    monitor: str = Field(
-        "mean_iou",
+    monitor: str | None = Field(
+        None,
         description="what decides which epoch is best: mean_iou, iou_CLASS, pixel_accuracy, "
-        "mean_dice, val_loss, loss ...",
+        "mean_dice ...; of objects: mask_ap, box_ap, mask_ap50, mask_ap_CLASS ...; val_loss, loss; "
+        "null: mean_iou, of objects mask_ap, where there are no masks box_ap",
     )
     patience: int | None = Field(
         None, ge=1, description="stop after so many epochs without a better one; null: never"
@@ -213,7 +229,11 @@ class Recipe(_Section):
     model: ModelConfig
     preprocessing: Preprocessing
     augment: AugmentConfig = Field(default_factory=lambda: AugmentConfig.model_validate({}))
-    loss: str = Field("ce + dice", description="see docs/losses.md: names, parameters, sums")
+    loss: str | None = Field(
+        None,
+        description="see docs/losses.md: names, parameters, sums; null: ce + dice. Networks that "
+        "find objects have losses of their own",
+    )
     train: TrainConfig
     training_data: str = Field("not described", description="what the card says of the data")
     licences: Licences = Field(
@@ -225,7 +245,8 @@ class Recipe(_Section):
     def _name_and_loss_can_be(self) -> Recipe:
         if self.name in ("last", "state"):
             raise ValueError(f"name={self.name!r}: a file of this name is written beside the best")
-        build_loss(self.loss)
+        if self.loss is not None:
+            build_loss(self.loss)
         return self
 
 

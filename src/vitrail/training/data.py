@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from vitrail.data.augment import build_augmentation
 from vitrail.data.derive import Relabelled
@@ -15,7 +16,7 @@ from vitrail.data.opening import open_dataset
 from vitrail.data.sample import LabelSpace, SampleSource, label_space
 from vitrail.data.sampler import ResumableSampler
 from vitrail.data.split import Joined, Subset, group_keys, parse_parts, part_sizes
-from vitrail.data.stratify import class_presence, divide
+from vitrail.data.stratify import attribute_presence, class_presence, divide
 from vitrail.data.transforms import Example, TrainingSet
 from vitrail.errors import ConfigError, UnknownNameError
 from vitrail.training.config import DataConfig, DrawConfig, Folders, Recipe, TrainConfig
@@ -120,13 +121,19 @@ def draw(splits: Mapping[str, SampleSource], config: DrawConfig) -> dict[str, Sa
         sizes,
         seed=config.seed,
         groups=None if config.group is None else group_keys(whole.ids, config.group),
-        presence=class_presence(whole) if config.stratify else None,
+        presence=_presence(whole, config.stratify),
     )
     if config.folds is not None:
         held_out = dealt[f"fold {config.fold}"]
         others = sorted(set(range(len(whole))) - set(held_out))
         dealt = {"train": others, "val": held_out}
     return {name: Subset(whole, sorted(indices)) for name, indices in dealt.items()}
+
+
+def _presence(source: SampleSource, by: bool | str) -> np.ndarray | None:
+    if isinstance(by, str):
+        return attribute_presence(source, by)
+    return class_presence(source) if by else None
 
 
 def crop_sizes(config: TrainConfig) -> list[int]:
@@ -165,8 +172,14 @@ def training_set(recipe: Recipe, source: SampleSource, size: int) -> TrainingSet
 
 
 def make_loader(
-    augmented: TrainingSet[Example], batch_size: int, config: TrainConfig, *, rank: int, of: int
-) -> tuple[DataLoader[Example], ResumableSampler]:
+    augmented: TrainingSet[Any],
+    batch_size: int,
+    config: TrainConfig,
+    *,
+    rank: int,
+    of: int,
+    collate: Callable[[list[Any]], Any] = default_collate,
+) -> tuple[DataLoader[Any], ResumableSampler]:
     """Shuffled batches of this process's share; each worker runs on one thread.
 
     What an epoch holds is a function of ``train.seed`` and the epoch, whatever ``train.workers``
@@ -182,6 +195,7 @@ def make_loader(
         augmented,
         batch_sampler=sampler,
         num_workers=config.workers,
+        collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
     )
     return loader, sampler

@@ -15,7 +15,7 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,10 +25,10 @@ from vitrail.errors import ConfigError, ParameterError
 from vitrail.image import ImageSource
 from vitrail.models.registry import ARCHITECTURES
 from vitrail.predict.device import pick_device, pick_precision
-from vitrail.predict.network import Network
-from vitrail.predict.network_params import NetworkParams
+from vitrail.predict.engines import engine_for
 from vitrail.predict.segmenter import Segmenter
 from vitrail.result import Result
+from vitrail.training.allocator import kept_memory
 from vitrail.training.api import (
     RECIPE,
     RecipeFile,
@@ -44,7 +44,7 @@ from vitrail.training.learner_inputs import (
     Model,
     card_name,
     check_settings,
-    first_network,
+    first_task,
     given_data,
     given_model,
 )
@@ -52,9 +52,9 @@ from vitrail.training.learner_pictures import batch_picture, results_picture, so
 from vitrail.training.loop import Training
 from vitrail.training.lr_finder import RateCurve
 from vitrail.training.records import Callback, Epoch, Outcome, Validation
-from vitrail.training.setup import check_monitor, make_card, serial_opencv
+from vitrail.training.setup import make_card, make_task, serial_opencv
 from vitrail.training.sinks import recipe_text
-from vitrail.training.validate import validate
+from vitrail.training.task import Loading, Task, check_monitor
 from vitrail.weights.card import Card
 from vitrail.weights.files import write_checkpoint
 
@@ -73,14 +73,15 @@ class Learner:
     model:
         Name of an architecture (``"unet"``, with fresh weights); a packaged model
         (``"subjects"``) or a checkpoint's path, to go on from; a mapping as a recipe's ``model``
-        section; or a :class:`~vitrail.models.base.SemanticModel`, whose checkpoints
-        ``vitrail.load`` knows only if its class is a registered architecture.
+        section; or a :class:`~vitrail.models.base.SemanticModel` or
+        :class:`~vitrail.models.instances.InstanceModel`, whose checkpoints ``vitrail.load`` knows
+        only if its class is a registered architecture.
     image_size:
         Side of the training crops, and long side of the images that are scored, px.
     batch_size:
         Images a step, or ``"auto"``.
     loss:
-        See docs/losses.md.
+        See docs/losses.md; by default ``ce + dice``. Not of networks that find objects.
     out:
         Folder in which each fit gets a folder: ``NAME``, ``NAME-2`` ...; none is replaced.
     name:
@@ -130,7 +131,7 @@ class Learner:
         *,
         image_size: int = 256,
         batch_size: int | str = 16,
-        loss: str = "ce + dice",
+        loss: str | None = None,
         out: str | os.PathLike[str] = "runs",
         name: str | None = None,
         format: str | None = None,
@@ -171,12 +172,13 @@ class Learner:
         self._quiet, self._callbacks = quiet, callbacks
         self._out = Path(out)
         self._told = bool(found.sources)  # the data are no recipe's
-        self.sources = found.sources or open_sources(self._plan.data)
-        self.space = self.sources.space
-        check_monitor(self._plan.train.monitor, self.space)
+        sources = found.sources or open_sources(self._plan.data)
         if found.told:
             self._say(found.told)
-        self.model, self._origin = first_network(chosen, self._plan, self.space, self._say)
+        task, self.model, self._origin = first_task(chosen, self._plan, sources, self._say)
+        check_monitor(task)
+        self._plan = task.recipe
+        self.sources, self.space = task.sources, task.space
         self.outcomes: list[Outcome] = []
         self.suggested_lr: float | None = None
         self._epoch: Epoch | None = None
@@ -210,7 +212,7 @@ class Learner:
         ParameterError, ConfigError
             there are fewer than 10 steps; the loss is no number from the start.
         """
-        with serial_opencv():
+        with serial_opencv(), kept_memory():
             curve = self._training(self._plan, self._out, dry=True).find_rate(steps)
         try:
             self.suggested_lr = curve.suggestion
@@ -273,22 +275,21 @@ class Learner:
 
         Returns
         -------
-        ``mean_iou``, ``iou_<class>`` ... and ``val_loss``; NaN where a class does not occur.
+        ``mean_iou``, ``iou_<class>`` ... and ``val_loss``; of objects ``mask_ap``, ``box_ap`` ...;
+        NaN where a class does not occur.
         """
         found = self._validate(self.sources.validation)
-        ious = zip(self.space.classes, found.matrix.iou().tolist(), strict=True)
-        scores = {**found.matrix.compute(), **{f"iou_{name}": iou for name, iou in ious}}
-        return {"val_loss": found.loss, **scores}
+        return {"val_loss": found.loss, **found.metrics}
 
     def show_batch(self, n: int = 6) -> Picture:
         """Training crops as the network sees them, each beside its labels; a PIL image."""
-        return batch_picture(self._plan, self.sources.training, n)
+        return batch_picture(self._task(), n)
 
     def show_results(self, n: int = 4) -> Picture:
         """Validation images with their truth and the current prediction; a PIL image."""
         chosen = some_of(self.sources.validation, n)
         title = f"{self.recipe.name}: some of the validation images"
-        return results_picture(title, self._validate(chosen, shown=n), self.space)
+        return results_picture(title, self._validate(chosen, shown=n), self._task())
 
     def predict(self, image: ImageSource) -> Result:
         """Segment an image with the current weights, as ``vitrail.load`` would.
@@ -301,14 +302,13 @@ class Learner:
         if self._segmenter is None:
             card, config = self._card(), self.recipe.train
             device = pick_device(config.device)
-            network = Network(
+            engine = engine_for(
                 copy.deepcopy(self.model),  # it is folded in place
                 card,
                 device=device,
                 precision=pick_precision(config.precision, device),
-                params=NetworkParams.model_validate({}),
             )
-            self._segmenter = Segmenter(card.name, network, card)
+            self._segmenter = Segmenter(card.name, engine, card)
         return self._segmenter(image)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -372,7 +372,7 @@ class Learner:
             command = training_command(Path(RECIPE))
         if recipe.model.start == start and not resuming:
             watching.insert(0, StartFile(self.model, self._card()))
-        with serial_opencv():
+        with serial_opencv(), kept_memory():
             training = self._training(recipe, folder, resume=resuming)
             outcome = run_fit(training, watching, command, self._say, self._take)
         self._take(training)
@@ -406,17 +406,17 @@ class Learner:
         device = pick_device(config.device)
         self.model.to(device, memory_format=torch.channels_last)  # pyright: ignore
         with serial_opencv():
-            return validate(
+            return self._task().validate(
                 self.model,
                 source,
-                self._plan.preprocessing,
-                precision=pick_precision(config.precision, device),
-                omission_weight=self._plan.data.omission_weight,
-                workers=config.workers,
-                shown=shown,
+                pick_precision(config.precision, device),
+                Loading(config.workers, shown),
             )
+
+    def _task(self, recipe: Recipe | None = None) -> Task[Any, Any]:
+        return make_task(recipe or self._plan, self.sources, self.model)[0]
 
     def _card(self) -> Card:
         """Of the current weights."""
         command = training_command(Path(RECIPE)) if self._last is not None else ""
-        return make_card(self.recipe, self.space, self._epoch, command)
+        return make_card(self._task(self.recipe), self._epoch, command)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from vitrail.models.base import SemanticModel
+from torch import nn
+
 from vitrail.training.config import Recipe, make_recipe
 from vitrail.training.loop import STATE, Training
 from vitrail.training.records import Callback, Outcome, Run
@@ -46,7 +47,7 @@ def starting_from(recipe: Recipe, start: Path) -> Recipe:
 class StartFile(Callback):
     """What a fit begins from, written into its folder when it begins."""
 
-    def __init__(self, model: SemanticModel, card: Card) -> None:
+    def __init__(self, model: nn.Module, card: Card) -> None:
         self.model, self.card = model, card
 
     def on_start(self, run: Run) -> None:

@@ -6,19 +6,20 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
 from vitrail.data.opening import open_dataset
-from vitrail.data.sample import LabelSpace, SampleSource
+from vitrail.data.sample import SampleSource
 from vitrail.errors import ConfigError, ParameterError, UnknownNameError, nearest
-from vitrail.losses import build_loss
 from vitrail.models.base import SemanticModel
+from vitrail.models.instances import InstanceModel
 from vitrail.models.registry import ARCHITECTURES
 from vitrail.training.config import ModelConfig, Recipe, TrainConfig
 from vitrail.training.data import Sources
-from vitrail.training.setup import make_model
+from vitrail.training.setup import Network, make_model, make_task, space_of
+from vitrail.training.task import Task
 from vitrail.weights.card import Card
 from vitrail.weights.catalog import ALIASES, catalog, find
 from vitrail.weights.files import load_state, read_tensors
@@ -29,7 +30,7 @@ Data: TypeAlias = (
 )
 """A data set's path, a recipe's ``data`` section, or what is trained and what is scored on."""
 
-Model: TypeAlias = "str | os.PathLike[str] | Mapping[str, object] | SemanticModel"
+Model: TypeAlias = "str | os.PathLike[str] | Mapping[str, object] | Network"
 """Name of an architecture or of a packaged model, a checkpoint's path, a recipe's ``model``
 section, or a network."""
 
@@ -119,7 +120,7 @@ class GivenModel(NamedTuple):
     section: dict[str, object]
     card: Card | None
     """Of the checkpoint to go on from."""
-    network: SemanticModel | None
+    network: Network | None
     """Where it was given: a recipe can name its architecture only if it is registered."""
 
 
@@ -142,9 +143,9 @@ def given_model(
     if isinstance(model, str) and model in ARCHITECTURES:
         section = {"architecture": model, "arguments": dict(arguments or {})}
         return GivenModel(model, {**section, "encoder_weights": encoder_weights}, None, None)
-    if isinstance(model, SemanticModel | Mapping):
+    if isinstance(model, SemanticModel | InstanceModel | Mapping):
         _only_by_name(arguments, encoder_weights)
-    if isinstance(model, SemanticModel):
+    if isinstance(model, SemanticModel | InstanceModel):
         name = type(model).__name__
         return GivenModel(name, {"architecture": name}, None, model)
     if isinstance(model, Mapping):
@@ -152,7 +153,8 @@ def given_model(
     if not isinstance(model, str | os.PathLike):
         raise ParameterError(
             "model: expected the name of an architecture or a packaged model, the path of a "
-            f"checkpoint, a mapping or a SemanticModel, got {type(model).__name__}"
+            "checkpoint, a mapping, a SemanticModel or an InstanceModel, got "
+            f"{type(model).__name__}"
         )
     entry = find(os.fspath(model))
     path = Path(model) if entry is None else entry.obtain()
@@ -173,10 +175,11 @@ def _only_by_name(arguments: Mapping[str, object] | None, encoder_weights: str |
         )
 
 
-def first_network(
-    given: GivenModel, recipe: Recipe, space: LabelSpace, say: Callable[[str], object]
-) -> tuple[SemanticModel, ModelConfig | None]:
-    """The network to begin with, and the recipe's section that makes the same; None: none does.
+def first_task(
+    given: GivenModel, recipe: Recipe, sources: Sources, say: Callable[[str], object]
+) -> tuple[Task[Any, Any], Network, ModelConfig | None]:
+    """The task, the network to begin with, and the recipe's section that makes the same; None: none
+    does.
 
     Where a checkpoint knows other classes than the data, all that fits is taken, and what does
     not, its head, starts afresh; ``say`` is told.
@@ -184,22 +187,22 @@ def first_network(
     Raises
     ------
     ConfigError, UnknownNameError, WeightsError
-        as :func:`vitrail.training.setup.make_model`.
+        as :func:`vitrail.training.setup.make_task`.
     """
-    count = len(space.classes)
     if given.network is not None:
-        if given.network.classes != count:
+        space = space_of(recipe, sources, given.network)
+        if given.network.classes != len(space.classes):
             raise ConfigError(
-                f"the network has {given.network.classes} classes, the data {count}: "
+                f"the network has {given.network.classes} classes, the data {len(space.classes)}: "
                 + ", ".join(space.classes)
             )
-        given.network.criterion = build_loss(recipe.loss)
-        given.network.criterion.check(given.network.channels, exclusive=given.network.channels > 1)
-        return given.network, None
+        return *make_task(recipe, sources, given.network), None
+    space = space_of(recipe, sources)
+    count = len(space.classes)
     with torch.random.fork_rng(devices=[]):  # the user's dice stay where they are
         torch.manual_seed(recipe.train.seed)  # as a training of this recipe begins
         if given.card is None or len(given.card.classes) == count:
-            return make_model(recipe, space), recipe.model
+            return *make_task(recipe, sources, say=say), recipe.model
         fresh = recipe.model.model_copy(update={"start": None})
         model = make_model(recipe.model_copy(update={"model": fresh}), space)
     path = recipe.model.start
@@ -216,7 +219,7 @@ def first_network(
         f"{', '.join(differing)} start afresh, the other {len(tensors) - len(differing)} tensors "
         "are taken over"
     )
-    return model, None
+    return *make_task(recipe, sources, model), None
 
 
 def check_settings(settings: Mapping[str, object]) -> None:

@@ -11,36 +11,30 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import set_seed
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from vitrail.atomic import make_folder
 from vitrail.data.sampler import ResumableSampler
-from vitrail.data.transforms import Example
 from vitrail.errors import ConfigError, VitrailError
-from vitrail.models.base import SemanticModel
+from vitrail.training.allocator import kept_memory
 from vitrail.training.config import Recipe
-from vitrail.training.data import Sources, crop_sizes, make_loader, open_sources, training_set
+from vitrail.training.data import Sources, crop_sizes, make_loader, open_sources
 from vitrail.training.lr_finder import RateCurve, find_learning_rate
 from vitrail.training.memory import largest_batch, memory_plan
 from vitrail.training.optim import make_optimizer
 from vitrail.training.preflight import Preflight, preflight
 from vitrail.training.processes import any_process
 from vitrail.training.records import Callback, Epoch, Outcome, Run, Step
-from vitrail.training.setup import (
-    check_monitor,
-    class_colours,
-    make_card,
-    make_model,
-    serial_opencv,
-)
+from vitrail.training.setup import Network, make_card, make_task, serial_opencv
 from vitrail.training.state import Progress, load_state, save_state
 from vitrail.training.step import Stepper
 from vitrail.training.stopping import StopRequest, best_epoch, out_of_patience
-from vitrail.training.validate import validate
+from vitrail.training.task import Loading, check_monitor
 from vitrail.weights.files import write_checkpoint
 
 STATE = "state.safetensors"
@@ -51,6 +45,7 @@ _TRIED = 8
 
 
 @serial_opencv()
+@kept_memory()
 def train(
     recipe: Recipe,
     output: Path,
@@ -60,7 +55,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     sources: Sources | None = None,
-    model: SemanticModel | None = None,
+    model: Network | None = None,
     say: Callable[[str], object] = lambda text: None,
 ) -> Outcome:
     """Run a recipe; leave the best checkpoint (by ``train.monitor``), the last one, and the state.
@@ -82,7 +77,8 @@ def train(
     sources, model:
         Instead of those that the recipe names.
     say:
-        Told, once, what was found before the first step.
+        Told what of the starting weights was left out, and once what was found before the first
+        step.
 
     Raises
     ------
@@ -109,15 +105,14 @@ class Training:
         recipe: Recipe,
         output: Path,
         sources: Sources | None = None,
-        model: SemanticModel | None = None,
+        model: Network | None = None,
         *,
         resume: bool = False,
         overwrite: bool = False,
         dry: bool = False,
     ) -> None:
         """As :func:`train`; ``dry``: nothing will be written, so nothing can be replaced."""
-        config = recipe.train
-        self.recipe, self.config, self.output = recipe, config, output
+        config, self.output = recipe.train, output
         self.best_path = output / f"{recipe.name}.safetensors"
         resume = resume and (output / STATE).exists()
         for path in (self.best_path, output / STATE):
@@ -127,15 +122,18 @@ class Training:
                     "name another folder with --out, or say --overwrite"
                 )
         self.progress = Progress(parts=config.accumulate)
-        saved = load_state(output / STATE, recipe) if resume else None
-
         set_seed(config.seed)
         if config.deterministic:
             torch.use_deterministic_algorithms(True)
-        self.sources = sources or open_sources(recipe.data)
-        self.space = self.sources.space
-        check_monitor(config.monitor, self.space)
-        self.stepper = Stepper(recipe, self.space, model or make_model(recipe, self.space))
+        opened = sources or open_sources(recipe.data)
+        self.notes: list[str] = []
+        """What of the starting weights was left out."""
+        self.task, network = make_task(recipe, opened, model, self.notes.append)
+        check_monitor(self.task)
+        self.recipe, self.config = self.task.recipe, self.task.recipe.train
+        self.sources, self.space = self.task.sources, self.task.space
+        saved = load_state(output / STATE, self.recipe) if resume else None
+        self.stepper = Stepper(self.task, network)
         self.rank, self.processes = self.stepper.rank, self.stepper.processes
         if saved is not None:
             self.progress = saved.progress
@@ -143,10 +141,7 @@ class Training:
             scaler = self.stepper.accelerator.scaler
             if scaler is not None and saved.scaler:
                 scaler.load_state_dict(dict(saved.scaler))
-        self.sets = {
-            size: training_set(recipe, self.sources.training, size)
-            for size in set(crop_sizes(config))
-        }
+        self.sets = {size: self.task.training_set(size) for size in set(crop_sizes(config))}
         self.batch_size = self.progress.batch_size or self._choose_batch_size()
         self.progress.batch_size = self.batch_size
         self.loaders = {size: self._loader(size) for size in self.sets}
@@ -169,6 +164,7 @@ class Training:
         if any_process(refusal is not None, self.stepper.accelerator.device):  # nobody waits on
             raise refusal or VitrailError("not trained; the first process says why")
         run = self._describe(command)
+        monitor = run.monitor
         for callback in callbacks:
             callback.on_start(run)
         sizes = crop_sizes(config)
@@ -176,12 +172,13 @@ class Training:
         with StopRequest() as request:
             while progress.epoch <= config.epochs:
                 if config.patience and out_of_patience(progress.history, config):
-                    reason = f"no better {config.monitor} in {config.patience} epochs"
+                    reason = f"no better {monitor} in {config.patience} epochs"
                     break
                 self._epoch(sizes[progress.epoch - 1], callbacks, request)
                 self._score(sizes[progress.epoch - 1], callbacks, command)
-        best = best_epoch(progress.history, config.monitor)
-        outcome = Outcome(self.best_path, best, tuple(progress.history), reason)
+        best = best_epoch(progress.history, monitor)
+        scoring = self.task.scoring
+        outcome = Outcome(self.best_path, best, tuple(progress.history), reason, monitor, scoring)
         for callback in callbacks:
             callback.on_end(outcome)
         return outcome
@@ -189,10 +186,13 @@ class Training:
     def _prepare(self, say: Callable[[str], object]) -> None:
         """What the first process does for all: look at data and network, make the folder."""
         begins = not self.progress.steps
+        for note in self.notes if begins else ():
+            say(note)
         if self.config.preflight and begins:
             found = self.preflight()
             say(found.text)
             found.refuse()
+        self.stepper.alone = self.stepper.network  # a copy is not needed any more
         make_folder(self.output)
         if begins:  # nobody shall go on from the run that this one replaces
             (self.output / STATE).unlink(missing_ok=True)
@@ -209,10 +209,10 @@ class Training:
         self.stepper.begin_epoch(progress.epoch)
         earlier, start = progress.seconds, time.perf_counter()
         saved = start
-        for example in loader:
-            terms, norm = self.stepper.step(example, progress, self.steps, self.output)
+        for batch in loader:
+            terms, norm = self.stepper.step(batch, progress, self.steps, self.output)
             loss = sum(terms.values())
-            images = len(example.image) * self.processes
+            images = self.task.images(batch) * self.processes
             progress.steps += 1
             progress.step += 1
             progress.images += images
@@ -247,19 +247,12 @@ class Training:
         progress, config = self.progress, self.config
         start = time.perf_counter()
         network = self.stepper.averaged or self.stepper.network
-        validation = validate(
+        validation = self.task.validate(
             network,
             self.sources.validation,
-            self.recipe.preprocessing,
-            precision=self.stepper.precision,
-            omission_weight=self.recipe.data.omission_weight,
-            workers=config.workers,
-            shown=config.shown,
-            rank=self.rank,
-            processes=self.processes,
+            self.stepper.precision,
+            Loading(config.workers, config.shown, self.rank, self.processes),
         )
-        matrix = validation.matrix
-        ious = zip(self.space.classes, matrix.iou().tolist(), strict=True)
         means = {name: value / progress.images for name, value in progress.sums.items()}
         epoch = Epoch(
             progress.epoch,
@@ -268,14 +261,14 @@ class Training:
             means.pop("loss"),
             means,
             validation.loss,
-            {**matrix.compute(), **{f"iou_{name}": iou for name, iou in ious}},
+            validation.metrics,
             progress.images / max(progress.seconds, 1e-9),
             progress.seconds + time.perf_counter() - start,
         )
         progress.history.append(epoch)
         if self.stepper.accelerator.is_main_process:
-            best = best_epoch(progress.history, config.monitor) is epoch
-            card = make_card(self.recipe, self.space, epoch, command, best=best)
+            best = best_epoch(progress.history, str(config.monitor)) is epoch
+            card = make_card(self.task, epoch, command, best=best)
             for path in [self.output / "last.safetensors", *([self.best_path] if best else [])]:
                 write_checkpoint(path, network, card, dtype=torch.float16)
         progress.epoch += 1
@@ -298,9 +291,14 @@ class Training:
                 None if scaler is None else scaler.state_dict(),
             )
 
-    def _loader(self, size: int) -> tuple[DataLoader[Example], ResumableSampler]:
+    def _loader(self, size: int) -> tuple[DataLoader[Any], ResumableSampler]:
         return make_loader(
-            self.sets[size], self.batch_size, self.config, rank=self.rank, of=self.processes
+            self.sets[size],
+            self.batch_size,
+            self.config,
+            rank=self.rank,
+            of=self.processes,
+            collate=self.task.collate,
         )
 
     def _choose_batch_size(self) -> int:
@@ -321,6 +319,7 @@ class Training:
             precision=self.stepper.precision,
             ema=self.stepper.averaged is not None,
             processes=self.processes,
+            forward=self.task.forward,
         )
         return self.processes * largest_batch(plan, len(self.sources.training) // self.processes)
 
@@ -331,11 +330,10 @@ class Training:
         in_part = -(-self.batch_size // (self.processes * self.progress.parts))
         return preflight(
             {"train": self.sources.training, "val": self.sources.validation},
-            self.stepper.network,
-            self.stepper.prepared(self._first_images(size, min(in_part, _TRIED))),
-            self.stepper.network.loss,
+            self.stepper.alone,
+            self._prepared(self._first_images(size, min(in_part, _TRIED))),
+            self.task,
             root=self.recipe.data.root,
-            chosen_loss=self.stepper.network.criterion,
             batch_size=in_part,
             optimizer=config.optimizer,
             precision=self.stepper.precision,
@@ -350,13 +348,10 @@ class Training:
         """The loss over a rising learning rate, on a copy of the network."""
         config = self.config
         size = crop_sizes(config)[0]
-        stepper = self.stepper
 
-        def loss(network: nn.Module, example: Example) -> Tensor:
-            images, targets = stepper.prepared(example)
-            with stepper.accelerator.autocast():
-                raw = network(images)
-            return torch.stack(list(stepper.network.loss(raw, targets).values())).sum()
+        def loss(network: nn.Module, batch: Any) -> Tensor:
+            terms = self.task.terms(network, *self._prepared(batch), self.stepper.precision)
+            return torch.stack(list(terms.values())).sum()
 
         torch.manual_seed(config.seed)
         return find_learning_rate(
@@ -368,24 +363,27 @@ class Training:
             on_step=say or (lambda done, total: None),
         )
 
-    def _first_images(self, size: int, count: int) -> Example:
-        return default_collate(
+    def _first_images(self, size: int, count: int) -> Any:
+        return self.task.collate(
             [self.sets[size][0, i] for i in range(min(count, len(self.sets[size])))]
         )
 
+    def _prepared(self, batch: Any) -> tuple[Tensor, Any]:
+        return self.task.prepared(batch, self.stepper.accelerator.device)
+
     def _describe(self, command: str) -> Run:
-        space = self.space
         return Run(
             self.recipe,
             self.output,
             command,
-            space.classes,
-            class_colours(space),
+            self.space.classes,
+            self.task.colours,
             self.steps,
             (len(self.sources.training), len(self.sources.validation)),
             sum(p.numel() for p in self.stepper.network.parameters()),
             str(self.stepper.accelerator.device),
             self.stepper.precision,
             self.processes,
+            self.task.scoring,
             tuple(self.progress.history),
         )

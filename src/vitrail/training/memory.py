@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,6 +21,9 @@ _STATES = {"adamw": 2, "sgd": 1}
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _PROBES = (2, 3)
 """Images measured with; one alone would stop batch norms behind a global pooling."""
+
+Pass = Callable[[nn.Module, Tensor], object]
+"""A network and images ``(B, C, H, W)`` to whatever holds the graph of a training pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ def memory_plan(
     precision: str = "float32",
     ema: bool = True,
     processes: int = 1,
+    forward: Pass | None = None,
 ) -> MemoryPlan:
     """Measure a network with a few images, and scale to a batch.
 
@@ -118,12 +123,16 @@ def memory_plan(
         Whether a moving average of the weights is kept.
     processes:
         Of this training on this machine: on the CPU they share its memory.
+    forward:
+        A training pass; default: forward, and of a semantic network its loss.
     """
     parameters = list(model.parameters())
     trained = sum(_size(one) for one in parameters if one.requires_grad)
     weights = sum(_size(one) for one in (*parameters, *model.buffers()))
     device = parameters[0].device
-    few, more = (_kept(model, image_size, count, channels, precision) for count in _PROBES)
+    few, more = (
+        _kept(model, image_size, count, channels, precision, forward or _usual) for count in _PROBES
+    )
     image = max(0, (more[0] - few[0]) // (_PROBES[1] - _PROBES[0]))
     free = free_memory(device)
     if free is not None and device.type == "cpu":
@@ -177,8 +186,22 @@ def largest_batch(plan: MemoryPlan, images: int, cap: int = 64) -> int:
     return batch
 
 
+def _usual(network: nn.Module, images: Tensor) -> object:
+    raw = network(images)
+    if not isinstance(network, SemanticModel):
+        return raw
+    with torch.autocast(images.device.type, enabled=False):
+        labels = torch.zeros_like(images[:, 0], dtype=torch.long)
+        return network.loss(raw, SemanticTargets(labels, 255, None))
+
+
 def _kept(
-    model: nn.Module, image_size: int, count: int, channels: int, precision: str
+    model: nn.Module,
+    image_size: int,
+    count: int,
+    channels: int,
+    precision: str,
+    forward: Pass,
 ) -> tuple[int, int]:
     """Bytes that autograd keeps of a pass with so many images, and of the largest tensor."""
     network = copy.deepcopy(model).train()
@@ -201,11 +224,7 @@ def _kept(
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
     ):
         with torch.autocast(device.type, _TYPES[precision], enabled=precision != "float32"):
-            raw = network(images)
-        graph = raw
-        if isinstance(network, SemanticModel):
-            labels = torch.zeros((count, image_size, image_size), dtype=torch.long, device=device)
-            graph = network.loss(raw, SemanticTargets(labels, 255, None))
+            graph = forward(network, images)
         sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
         del graph
     return sum(sizes), max(sizes, default=0)

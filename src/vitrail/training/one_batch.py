@@ -11,16 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitrail.losses import SemanticTargets
-
-LossTerms = Callable[[Any, SemanticTargets], Mapping[str, Tensor]]
-"""What a network returned and the truth, to the named terms of the loss."""
+LossTerms = Callable[[nn.Module, Tensor, Any, str], Mapping[str, Tensor]]
+"""Network, images, truth and precision to the named terms of the loss; see
+:meth:`vitrail.training.task.Task.terms`."""
 
 _LEARNT = 1e-4
 """A loss below which there is nothing left to learn from the batch."""
 _SHOWN = 3
 """Names that a message lists before it only counts them."""
-_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class OneBatch:
 def fit_one_batch(
     model: nn.Module,
     images: Tensor,
-    targets: SemanticTargets,
+    targets: Any,
     loss: LossTerms,
     *,
     steps: int = 8,
@@ -62,6 +60,8 @@ def fit_one_batch(
     ----------
     images:
         ``(B, C, H, W)`` as the network takes them, on its device; the targets too.
+    loss:
+        Forward pass and loss.
     steps:
         At least 1.
     lr:
@@ -73,8 +73,6 @@ def fit_one_batch(
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
     if not trained:
         return OneBatch((), "no parameter is trained: all are frozen", ())
-    if bool((targets.labels == targets.ignore).all()):
-        return OneBatch((), "none of its pixels has a label", ())
     optimizer = torch.optim.Adam(trained.values(), lr=lr)
     losses: list[float] = []
     unused: tuple[str, ...] = ()
@@ -83,11 +81,7 @@ def fit_one_batch(
     with torch.random.fork_rng(devices), torch.enable_grad():
         for step in range(steps + 1):
             torch.manual_seed(0)
-            with torch.autocast(
-                images.device.type, _TYPES[precision], enabled=precision != "float32"
-            ):
-                raw = network(images)
-            terms = loss(raw, targets)
+            terms = loss(network, images, targets, precision)
             problem = _not_finite(terms, step)
             if problem is not None:
                 break

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from vitrail.errors import ConfigError
 from vitrail.training.config import TrainConfig
 
 _STAGE = re.compile(r"(?:blocks|stages|stages_|layers|layer|features)[._]?(\d+)")
@@ -85,26 +87,57 @@ def rate_share(progress: float, config: TrainConfig) -> float:
     return left**config.poly_power if config.schedule == "poly" else 1.0
 
 
-class FrozenEncoder:
-    """Keeps the encoder as it is, batch-norm statistics included, while it is frozen."""
+class Frozen:
+    """Keeps parts of a network as they are: the encoder, its first stages, the batch norms.
+
+    What is frozen has no gradients, and its batch norms keep their statistics.
+
+    Raises
+    ------
+    ConfigError
+        the encoder has not so many stages, or there is none.
+    """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
-        self.encoder = getattr(model, "encoder", None)
+        self.model, self.norms = model, config.freeze_norms
         wanted = config.freeze_encoder
         self.epochs = config.epochs if wanted is True else int(wanted)
+        names = [name for name, _ in model.named_parameters() if name.startswith("encoder.")]
+        stages = sorted({_stage(name) for name in names})
+        if config.freeze_stages > len(stages):
+            has = f"has {len(stages)} stages, the stem among them" if stages else "has no encoder"
+            raise ConfigError(f"train.freeze_stages={config.freeze_stages}: the network {has}")
+        self.stages = stages[: config.freeze_stages]
+        self.has_encoder = bool(names)
 
     def begin(self, epoch: int) -> None:
         """Freeze or thaw for an epoch (from 1); after ``model.train()``."""
-        if self.encoder is None or not self.epochs:
-            return
-        frozen = epoch <= self.epochs
-        self.encoder.requires_grad_(not frozen)
-        if frozen:
-            self.encoder.eval()
+        whole = epoch <= self.epochs
+        if self.has_encoder and self.epochs:
+            self.model.get_submodule("encoder").requires_grad_(not whole)
+        if self.has_encoder and whole:
+            self.model.get_submodule("encoder").eval()
+        for name, parameter in self.model.named_parameters():
+            if self._in_frozen_stage(name):
+                parameter.requires_grad_(False)
+        for name, module in self.model.named_modules():
+            norm = isinstance(module, _BatchNorm)
+            # A container is none of a stage: it may hold others as well.
+            if self._in_frozen_stage(name) and (norm or not any(module.children())):
+                module.training = False
+            if self.norms and norm:
+                module.eval().requires_grad_(False)
+
+    def _in_frozen_stage(self, name: str) -> bool:
+        return name.startswith("encoder.") and _stage(name) in self.stages
 
     def varies(self, epochs: int) -> bool:
         """Whether what is trained changes during the training."""
-        return self.encoder is not None and 0 < self.epochs < epochs
+        return self.has_encoder and 0 < self.epochs < epochs
+
+    def thawed(self, epochs: int) -> int:
+        """The first epoch in which all is trained that ever will be."""
+        return self.epochs + 1 if self.varies(epochs) else 1
 
 
 def trainable(model: nn.Module) -> Iterator[nn.Parameter]:

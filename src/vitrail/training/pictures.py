@@ -11,12 +11,16 @@ import numpy as np
 
 from vitrail.atomic import make_folder, write_atomically
 from vitrail.metrics import ConfusionMatrix
-from vitrail.result import canvas
+from vitrail.result import InstanceResult, canvas
+from vitrail.result.draw import Style, draw
 from vitrail.result.legend import contact_sheet
-from vitrail.training.records import Callback, Epoch, Run, Shown, Validation
+from vitrail.training.records import Callback, Epoch, Run, Shown, ShownObjects, Validation
 
 CELL = 320
 """px of each picture's longer side."""
+
+SURE = 0.5
+"""Score from which an object is shown."""
 
 _GROUND = 250  # as the contact sheet's
 _INK = np.array([18, 18, 22], np.uint8)
@@ -56,15 +60,18 @@ def epoch_picture(run: Run, epoch: Epoch, validation: Validation) -> np.ndarray:
 
     Classes have their plain colours, so that they can be compared with the legend; pixels without
     a label are hatched in grey. Below each prediction stands its own IoU: the mean over the
-    classes that occur in that image, unlabelled pixels left out.
+    classes that occur in that image, unlabelled pixels left out. Of objects, each in a colour of
+    its own, those of a score of at least :data:`SURE` are shown.
 
     Returns
     -------
     (H, W, 3) uint8 RGB
     """
+    scoring = run.scoring
+    score = _number(epoch.metrics.get(scoring.main, math.nan))
     title = (
         f"{run.recipe.name}, epoch {epoch.number} of {run.recipe.train.epochs}: "
-        f"mean IoU {_number(epoch.mean_iou)}, validation loss {_number(epoch.val_loss)}"
+        f"{scoring.title} {score}, validation loss {_number(epoch.val_loss)}"
     )
     return comparison(title, validation, run.classes, run.colours)
 
@@ -76,18 +83,38 @@ def comparison(
     colours: Sequence[tuple[int, int, int]],
 ) -> np.ndarray:
     """What :func:`epoch_picture` draws, under any title: (H, W, 3) uint8 RGB."""
+    ignore = None if validation.matrix is None else validation.matrix.ignore
     rows = [
-        [
+        _objects(shown)
+        if isinstance(shown, ShownObjects)
+        else [
             (shown.id, shown.image),
             ("truth", shown.truth),
-            (
-                f"prediction, IoU {_number(_iou(shown, len(classes), validation.matrix.ignore))}",
-                shown.predicted,
-            ),
+            (f"prediction, IoU {_number(_iou(shown, len(classes), ignore))}", shown.predicted),
         ]
         for shown in validation.shown
     ]
-    return label_sheet(title, rows, classes, colours)
+    alone = len(classes) == 1  # then each object has a colour of its own, and none is the class's
+    return label_sheet(title, rows, () if alone else classes, colours)
+
+
+def _objects(shown: ShownObjects) -> list[tuple[str, np.ndarray]]:
+    sure = shown.found[shown.found.scores >= SURE]
+    least = f"of a score of {SURE:g} or more"
+    return [
+        (shown.id, shown.image),
+        (f"truth, {_count(len(shown.truth))}", objects_over(shown.image, shown.truth)),
+        (f"found, {_count(len(sure))} {least}", objects_over(shown.image, sure)),
+    ]
+
+
+def objects_over(image: np.ndarray, found: InstanceResult) -> np.ndarray:
+    """Objects drawn over their image, (H, W, 3) uint8 RGB."""
+    return draw(found, image, Style(tags=False, legend=False))
+
+
+def _count(objects: int) -> str:
+    return "1 object" if objects == 1 else f"{objects:,} objects"
 
 
 def label_sheet(
@@ -97,7 +124,7 @@ def label_sheet(
     colours: Sequence[tuple[int, int, int]],
 ) -> np.ndarray:
     """Rows of pictures, (H, W, 3) uint8 RGB, and label maps, (H, W), each with its own title."""
-    paints = np.array(colours, np.uint8).reshape(-1, 3)
+    paints = np.array(colours, np.uint8).reshape(-1, 3)[: len(classes)]
     cells: list[tuple[str, np.ndarray]] = []
     seen = np.zeros(len(classes), bool)
     hatched = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,16 +15,10 @@ from vitrail.data.formats.base import Dataset
 from vitrail.data.sample import SampleSource
 from vitrail.data.split import Subset
 from vitrail.errors import DataError
-from vitrail.losses import SemanticTargets, WeightedLoss
-from vitrail.training.balance import (
-    ClassBalance,
-    Suggestion,
-    class_balance,
-    drawn_indices,
-    suggest_loss,
-)
+from vitrail.training.balance import ClassBalance, ObjectCounts, drawn_indices
 from vitrail.training.memory import SHARE, MemoryPlan, memory_plan, told_bytes
-from vitrail.training.one_batch import LossTerms, OneBatch, fit_one_batch, named
+from vitrail.training.one_batch import OneBatch, fit_one_batch, named
+from vitrail.training.task import Task
 
 _OF_WHOLE_SETS = ("unused-class", "class-missing-from-split", "class-imbalance")
 """Findings that say nothing where only some samples were looked at."""
@@ -40,8 +35,7 @@ class Preflight:
     warnings: tuple[str, ...]
     """What is suspicious."""
     remarks: tuple[str, ...]
-    balance: ClassBalance
-    suggestion: Suggestion
+    counts: ClassBalance | ObjectCounts
     memory: MemoryPlan
     one_batch: OneBatch
     text: str = field(repr=False)
@@ -60,11 +54,10 @@ class Preflight:
 def preflight(
     sources: Mapping[str, SampleSource],
     model: nn.Module,
-    batch: tuple[Tensor, SemanticTargets],
-    loss: LossTerms,
+    batch: tuple[Tensor, Any],
+    task: Task[Any, Any],
     *,
     root: Path,
-    chosen_loss: WeightedLoss | None = None,
     batch_size: int | None = None,
     optimizer: str = "adamw",
     precision: str = "float32",
@@ -85,12 +78,10 @@ def preflight(
     batch:
         Images ``(B, C, H, W)`` as the network takes them, at the size of the training crop, and
         their truth, on the network's device. A few images suffice.
-    loss:
-        From what the network returns and the truth to the named terms.
+    task:
+        What the loss is, and what the truth of the training part is looked at for.
     root:
         Folder of the data set, for messages.
-    chosen_loss:
-        The recipe's, to be compared with what the classes suggest.
     batch_size:
         Images computed at once in each process; default: those of ``batch``.
     optimizer, precision, ema, processes:
@@ -105,16 +96,16 @@ def preflight(
     errors = _sentences(findings, "error")
     warnings = _sentences(findings, "warning")
     try:
-        balance = class_balance(sources["train"], limit, seed=seed)
+        survey = task.survey(sources["train"], limit, seed)
     except DataError as error:  # the check has said it better, with what to do
         raise DataError(errors[0] if errors else str(error)) from None
-    suggestion = suggest_loss(balance)
-    objects = [c for c in range(len(balance.classes)) if c != balance.background]
-    if not balance.pixels[objects].any():
-        told = "train: no labelled pixel of any class but the background"
-        sampled = balance.looked_at < balance.of
-        (warnings if sampled else errors).append(told + (" was seen" if sampled else ""))
-    fit = fit_one_batch(model, images, targets, loss, precision=precision)
+    errors += survey.errors
+    warnings += survey.warnings
+    empty = task.nothing_to_learn(targets)
+    if empty is not None:
+        fit = OneBatch((), empty, ())
+    else:
+        fit = fit_one_batch(model, images, targets, task.terms, precision=precision)
     if fit.problem is not None:
         errors.append(fit.text)
     if fit.without_gradient:
@@ -128,6 +119,7 @@ def preflight(
         precision=precision,
         ema=ema,
         processes=processes,
+        forward=task.forward,
     )
     if plan.fits is False:
         warnings.append(
@@ -136,15 +128,11 @@ def preflight(
             "that are free; raise train.accumulate, lower train.batch_size (or set it to auto), or "
             "lower train.image_size"
         )
-    told = f"suggested loss: {suggestion.text} ({suggestion.reason})"
-    if chosen_loss is not None and chosen_loss.text != suggestion.text:
-        told += f"; the recipe has {chosen_loss.text}"
     parts = [
         *(f"error: {sentence}" for sentence in errors),
         *(f"warning: {sentence}" for sentence in warnings),
         *remarks,
-        balance.text,
-        told,
+        *survey.told,
         plan.text,
         *([fit.text] if fit.problem is None else []),
     ]
@@ -152,8 +140,7 @@ def preflight(
         tuple(errors),
         tuple(warnings),
         tuple(remarks),
-        balance,
-        suggestion,
+        survey.counts,
         plan,
         fit,
         "\n".join(parts),

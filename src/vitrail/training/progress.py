@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-_NAMED = 8  # classes up to which an epoch's line has the IoU of each
+_NAMED = 8  # classes up to which an epoch's line has the score of each
 
 
 class ProgressBar(Callback):
@@ -60,7 +60,7 @@ class ProgressBar(Callback):
 
     def on_epoch(self, epoch: Epoch, validation: Validation) -> None:
         self._epochs.append(epoch)
-        best = best_epoch(self._epochs, self._run.recipe.train.monitor)
+        best = best_epoch(self._epochs, self._run.monitor)
         self._out.print(
             epoch_line(self._run, epoch) + ("  best" if best.number == epoch.number else ""),
             markup=False,
@@ -78,7 +78,7 @@ class ProgressBar(Callback):
     def _best(self) -> str:
         if not self._epochs:
             return ""
-        monitor = self._run.recipe.train.monitor
+        monitor = self._run.monitor
         return f"best {monitor} {best_epoch(self._epochs, monitor).score(monitor):.4f}"
 
     def _left(self, now: float, total: int) -> str:
@@ -91,9 +91,9 @@ class ProgressBar(Callback):
 
 
 def epoch_line(run: Run, epoch: Epoch) -> str:
-    """What an epoch came to, in one line; the IoU of each class where they are few."""
-    monitor = run.recipe.train.monitor
-    shown = dict.fromkeys(("val_loss", "mean_iou", monitor))
+    """What an epoch came to, in one line; the score of each class where they are few."""
+    scoring = run.scoring
+    shown = dict.fromkeys(("val_loss", scoring.main, run.monitor))
     words = [
         f"epoch {epoch.number}/{run.recipe.train.epochs}",
         f"{epoch.image_size} px",
@@ -101,7 +101,8 @@ def epoch_line(run: Run, epoch: Epoch) -> str:
         *(f"{name} {_number(epoch.score(name))}" for name in shown if name != "loss"),
     ]
     if len(run.classes) <= _NAMED:
-        scores = ((name, epoch.metrics.get(f"iou_{name}", math.nan)) for name in run.classes)
+        of = scoring.by_class
+        scores = ((name, epoch.metrics.get(f"{of}{name}", math.nan)) for name in run.classes)
         words.append(", ".join(f"{name} {_number(value, 3)}" for name, value in scores))
     words += [f"{epoch.images_per_second:,.1f} images/s", clock(epoch.seconds)]
     return "  ".join(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,37 @@ from pathlib import Path
 import numpy as np
 
 from vitrail.metrics import ConfusionMatrix
+from vitrail.result import InstanceResult
 from vitrail.training.config import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """The numbers that a validation gives, by their names among :attr:`Epoch.metrics`."""
+
+    main: str
+    """What decides which epoch is best, unless the recipe says otherwise."""
+    title: str
+    """The same in words."""
+    others: tuple[str, ...]
+    """What cards and reports tell besides."""
+    by_class: str
+    """What stands before a class's name."""
+    class_title: str
+    """The same in words."""
+    protocol: str
+    """How they are measured, for cards."""
+
+
+PIXELS = Scoring(
+    "mean_iou",
+    "mean IoU",
+    ("mean_dice", "pixel_accuracy"),
+    "iou_",
+    "IoU",
+    "pooled over all pixels, at original image size, ignored pixels left out",
+)
+"""Of label maps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +84,10 @@ class Epoch:
     val_loss: float
     """Mean loss on the validation split, of the weights that were scored."""
     metrics: Mapping[str, float]
-    """On the validation split, pooled over pixels at original image size: ``mean_iou``,
-    ``pixel_accuracy`` ... as :meth:`ConfusionMatrix.compute`, and ``iou_<class>`` of each class;
-    NaN where a class does not occur."""
+    """On the validation split, at original image size. Of label maps, pooled over pixels:
+    ``mean_iou``, ``pixel_accuracy`` ... as :meth:`ConfusionMatrix.compute`, and ``iou_<class>`` of
+    each class. Of objects ``mask_ap``, ``mask_ap50`` ... ``box_ap`` ... and ``mask_ap_<class>``;
+    see :mod:`vitrail.training.validate_objects`. NaN where a class does not occur."""
     images_per_second: float
     """Training throughput, loading included."""
     seconds: float
@@ -63,7 +95,8 @@ class Epoch:
 
     @property
     def mean_iou(self) -> float:
-        return self.metrics["mean_iou"]
+        """NaN where objects were scored."""
+        return self.metrics.get("mean_iou", math.nan)
 
     def score(self, monitor: str) -> float:
         """The number that ``train.monitor`` names: a metric, ``loss`` or ``val_loss``."""
@@ -86,13 +119,28 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownObjects:
+    """Likewise, with objects."""
+
+    id: str
+    image: np.ndarray
+    """``(H, W, 3)`` uint8."""
+    truth: InstanceResult
+    found: InstanceResult
+    """All that the network told, of any score."""
+
+
+@dataclass(frozen=True, slots=True)
 class Validation:
     """One pass over the validation split."""
 
-    matrix: ConfusionMatrix
+    matrix: ConfusionMatrix | None
+    """Of label maps; None where objects were scored."""
     loss: float
-    shown: tuple[Shown, ...]
+    shown: tuple[Shown, ...] | tuple[ShownObjects, ...]
     """The same few images after every epoch."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """As :attr:`Epoch.metrics`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +164,14 @@ class Run:
     device: str
     precision: str
     processes: int
+    scoring: Scoring = PIXELS
     done: Sequence[Epoch] = field(default=())
     """Epochs of the run that is resumed; empty where it begins."""
+
+    @property
+    def monitor(self) -> str:
+        """What decides which epoch is best."""
+        return self.recipe.train.monitor or self.scoring.main
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +184,19 @@ class Outcome:
     history: tuple[Epoch, ...] = field(repr=False)
     reason: str
     """Why it ended: "all epochs done", or that it stopped early."""
+    monitor: str = PIXELS.main
+    """What decided which epoch is best."""
+    scoring: Scoring = PIXELS
+
+    @property
+    def told(self) -> str:
+        """The reason and the best epoch in one line."""
+        best, scoring = self.best, self.scoring
+        score = best.metrics.get(scoring.main, math.nan)
+        return (
+            f"{self.reason}; best by {self.monitor}: epoch {best.number}, {scoring.title} "
+            f"{score:.4f} -> {self.checkpoint}"
+        )
 
 
 class Callback:

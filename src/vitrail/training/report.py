@@ -18,12 +18,17 @@ from vitrail.training import curves
 from vitrail.training.history import read_confusion, write_confusion
 from vitrail.training.pictures import picture_path
 from vitrail.training.records import Callback, Epoch, Outcome, Run, Validation
-from vitrail.training.report_tables import class_table, confusion_table, score_text
+from vitrail.training.report_tables import (
+    class_table,
+    confusion_table,
+    object_table,
+    score_text,
+)
 from vitrail.training.sinks import recipe_text
 from vitrail.training.stopping import best_epoch
 
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless")
-_LINES = 10  # classes whose IoU is drawn; where there are more, the worst
+_LINES = 10  # classes whose score is drawn; where there are more, the worst
 
 _STYLE = (
     curves.STYLE
@@ -56,14 +61,17 @@ class Report(Callback):
 
     def on_epoch(self, epoch: Epoch, validation: Validation) -> None:
         self._epochs.append(epoch)
-        best = best_epoch(self._epochs, self._run.recipe.train.monitor)
+        best = best_epoch(self._epochs, self._run.monitor)
         classes, path = self._run.classes, self._run.output / "confusion.csv"
         self._told, self._matrix = epoch, validation.matrix
-        if best.number == epoch.number:
-            write_confusion(path, validation.matrix, classes, epoch.number)
-        kept = read_confusion(path, classes, best.number)
-        if kept is not None:
-            self._told, self._matrix = best, kept
+        if validation.matrix is None:  # of objects the history has it all
+            self._told = best
+        else:
+            if best.number == epoch.number:
+                write_confusion(path, validation.matrix, classes, epoch.number)
+            kept = read_confusion(path, classes, best.number)
+            if kept is not None:
+                self._told, self._matrix = best, kept
         total = self._run.recipe.train.epochs
         self._state = f"epoch {epoch.number} of {total} is done; not finished yet"
         self._write()
@@ -86,7 +94,7 @@ def report_page(
     run: Run,
     epochs: Sequence[Epoch],
     scored: Epoch,
-    matrix: ConfusionMatrix,
+    matrix: ConfusionMatrix | None,
     state: str,
     checkpoint: Path | None = None,
 ) -> str:
@@ -96,10 +104,11 @@ def report_page(
     ----------
     epochs : all so far, at least one
     scored : the epoch that ``matrix`` belongs to
+    matrix : None where objects were scored
     state : in words, such as "all epochs done"
     checkpoint : the best one; default where it is going to be
     """
-    best = best_epoch(epochs, run.recipe.train.monitor)
+    best = best_epoch(epochs, run.monitor)
     checkpoint = checkpoint or run.output / f"{run.recipe.name}.safetensors"
     parts = [
         f"<h1>{escape(run.recipe.name)}</h1>",
@@ -107,8 +116,11 @@ def report_page(
         _facts(run, epochs, best),
         _curves(run, epochs, best),
         _pictures(run, epochs, best),
-        class_table(run, scored, matrix),
-        confusion_table(run, scored, matrix),
+        *(
+            [object_table(run, scored)]
+            if matrix is None
+            else [class_table(run, scored, matrix), confusion_table(run, scored, matrix)]
+        ),
         _commands(run, checkpoint),
         _epochs(run, epochs, best),
         f"<h2>Recipe</h2><p class='dim'>Every default written out.</p>"
@@ -119,8 +131,8 @@ def report_page(
 
 
 def _facts(run: Run, epochs: Sequence[Epoch], best: Epoch) -> str:
-    monitor = run.recipe.train.monitor
-    shown = dict.fromkeys((monitor, "mean_iou", "mean_dice", "pixel_accuracy", "val_loss"))
+    monitor = run.monitor
+    shown = dict.fromkeys((monitor, run.scoring.main, *run.scoring.others, "val_loss"))
     scores = ", ".join(
         f"{escape(name)} <b>{score_text(best.score(name))}</b>"
         for name in shown
@@ -152,14 +164,15 @@ def _curves(run: Run, epochs: Sequence[Epoch], best: Epoch) -> str:
     if len(terms) > 1:
         for name in terms:
             losses[f"training, {name}"] = [epoch.terms.get(name, math.nan) for epoch in epochs]
-    scores = {"mean IoU": of("mean_iou")}
-    monitor = run.recipe.train.monitor
-    if monitor in epochs[-1].metrics and monitor != "mean_iou":
+    scoring, monitor = run.scoring, run.monitor
+    scores = {scoring.title: of(scoring.main)}
+    if monitor in epochs[-1].metrics and monitor != scoring.main:
         scores[monitor] = of(monitor)
-    names = sorted(run.classes, key=lambda name: _worst_first(of(f"iou_{name}")[-1]))[:_LINES]
-    chosen = {name: of(f"iou_{name}") for name in run.classes if name in names}
+    prefix, words = scoring.by_class, f"{scoring.class_title} by class"
+    names = sorted(run.classes, key=lambda name: _worst_first(of(prefix + name)[-1]))[:_LINES]
+    chosen = {name: of(prefix + name) for name in run.classes if name in names}
     more = len(run.classes) - len(chosen)
-    by_class = f"IoU by class, the {_LINES} worst of {len(run.classes)}" if more else "IoU by class"
+    by_class = f"{words}, the {_LINES} worst of {len(run.classes)}" if more else words
     rate = [epoch.lr for epoch in epochs]
     speed = [epoch.images_per_second for epoch in epochs]
     mark = best.number
@@ -168,7 +181,7 @@ def _curves(run: Run, epochs: Sequence[Epoch], best: Epoch) -> str:
         + "".join(
             (
                 curves.line_chart("loss", x, losses, best=mark, log=True),
-                curves.line_chart("mean IoU, validation", x, scores, best=mark),
+                curves.line_chart(f"{scoring.title}, validation", x, scores, best=mark),
                 curves.line_chart(by_class, x, chosen, best=mark),
                 curves.line_chart("learning rate, last step", x, {"rate": rate}, zero=True),
                 curves.line_chart("training images/s", x, {"images/s": speed}, zero=True),
@@ -210,12 +223,13 @@ def _epochs(run: Run, epochs: Sequence[Epoch], best: Epoch) -> str:
         f'<td class="n">{epoch.number}</td><td class="n">{epoch.image_size}</td>'
         f'<td class="n">{epoch.lr:.2e}</td><td class="n">{score_text(epoch.loss)}</td>'
         f'<td class="n">{score_text(epoch.val_loss)}</td>'
-        f'<td class="n">{score_text(epoch.mean_iou)}</td>'
+        f'<td class="n">{score_text(epoch.metrics.get(run.scoring.main, math.nan))}</td>'
         f'<td class="n">{epoch.images_per_second:,.1f}</td>'
         f'<td class="n">{_duration(epoch.seconds)}</td></tr>'
         for epoch in epochs
     )
-    names = ("epoch", "crop, px", "rate", "loss", "val loss", "mean IoU", "images/s", "time")
+    scores = ("loss", "val loss", run.scoring.title)
+    names = ("epoch", "crop, px", "rate", *scores, "images/s", "time")
     heads = "".join(f'<th class="n">{name}</th>' for name in names)
     return (
         f"<h2>Epochs</h2><details{' open' if len(epochs) <= 20 else ''}><summary>{len(epochs)}"

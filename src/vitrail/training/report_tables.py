@@ -49,6 +49,42 @@ def class_table(run: Run, scored: Epoch, matrix: ConfusionMatrix) -> str:
     )
 
 
+def object_table(run: Run, scored: Epoch) -> str:
+    """Average precision of each class, and of the sizes of objects; from the epoch's metrics."""
+    kinds = [kind for kind in ("mask", "box") if f"{kind}_ap" in scored.metrics]
+
+    def cells(name: str, *, of_class: bool = False) -> str:
+        ends = [f"{kind}_ap_{name}" if of_class else f"{kind}_{name}" for kind in kinds]
+        return "".join(
+            f'<td class="n">{score_text(scored.metrics.get(end, math.nan))}</td>' for end in ends
+        )
+
+    rows = [
+        f"<tr><td>{_swatch(run.colours[number])} {escape(name)}</td>"
+        f"{cells(name, of_class=True)}</tr>"
+        for number, name in enumerate(run.classes)
+    ]
+    overall = {
+        "all classes": "ap",
+        "at IoU 0.50": "ap50",
+        "at IoU 0.75": "ap75",
+        "small objects, below 32 x 32 px": "aps",
+        "medium ones": "apm",
+        "large ones, above 96 x 96 px": "apl",
+        "average recall": "ar",
+    }
+    rows += [
+        f"<tr{' class=chosen' if name == 'ap' else ''}><td>{words}</td>{cells(name)}</tr>"
+        for words, name in overall.items()
+    ]
+    heads = "".join(f'<th class="n">{kind} AP</th>' for kind in kinds)
+    return (
+        f"<h2>Classes</h2><p class='dim'>Epoch {scored.number}, on the validation split: "
+        f"{escape(run.scoring.protocol)}; none: there is no such object.</p>"
+        f"<table><tr><th>class</th>{heads}</tr>{''.join(rows)}</table>"
+    )
+
+
 def confusion_table(run: Run, scored: Epoch, matrix: ConfusionMatrix) -> str:
     """Which classes were taken for which: the matrix, or of many classes the largest mistakes."""
     counts = matrix.counts

@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitrail.data.sample import LabelSpace
-from vitrail.errors import ConfigError, nearest
-from vitrail.losses import build_loss
-from vitrail.metrics import ConfusionMatrix
+from vitrail.errors import ConfigError
 from vitrail.models.base import SemanticModel
-from vitrail.models.registry import build
-from vitrail.result.palette import palette
+from vitrail.models.instances import InstanceModel
+from vitrail.models.registry import ARCHITECTURES, build
 from vitrail.training.config import Recipe
+from vitrail.training.data import Sources
+from vitrail.training.instance_task import InstanceTask, of_objects
 from vitrail.training.records import Epoch
+from vitrail.training.semantic_task import SemanticTask
+from vitrail.training.task import Task
 from vitrail.weights.card import Card, Score
 from vitrail.weights.files import load_state, read_tensors
 
+OF_CLASSES = ("box_predictor.", "mask_head.logits.")
+"""What the tensors of a detector whose size depends on the number of classes are called."""
 
-def make_model(recipe: Recipe, space: LabelSpace) -> SemanticModel:
+Network = SemanticModel | InstanceModel
+"""What can be trained."""
+
+
+def make_model(
+    recipe: Recipe, space: LabelSpace, say: Callable[[str], object] = lambda text: None
+) -> Network:
     """Build the recipe's network for these classes, with the weights it starts from.
+
+    ``say`` is told which of the starting weights are left out; see :func:`start_weights`.
 
     Raises
     ------
     ConfigError, UnknownNameError
-        the architecture, an argument of it, or the loss does not fit.
+        the architecture, or an argument of it, does not fit.
     WeightsError
         the starting weights cannot be read, or do not fit.
     """
@@ -37,19 +50,92 @@ def make_model(recipe: Recipe, space: LabelSpace) -> SemanticModel:
     if "classes" in arguments:
         raise ConfigError("model.arguments.classes: the data set says how many classes there are")
     model = build(recipe.model.architecture, {**arguments, "classes": len(space.classes)})
-    model.criterion = build_loss(recipe.loss)
-    model.criterion.check(model.channels, exclusive=model.channels > 1)
-    start_weights(model, recipe)
+    start_weights(model, recipe, say)
     return model
 
 
-def start_weights(model: SemanticModel, recipe: Recipe) -> None:
-    """Give the network, or its encoder, the weights that the recipe says to start from."""
-    if recipe.model.start is not None:
-        load_state(model, read_tensors(recipe.model.start), recipe.model.start)
+def make_task(
+    recipe: Recipe,
+    sources: Sources,
+    network: Network | None = None,
+    say: Callable[[str], object] = lambda text: None,
+) -> tuple[Task[Any, Any], Network]:
+    """What a recipe trains, and the network: the one given, or the recipe's with its first weights.
+
+    Parameters
+    ----------
+    say:
+        Told what of the starting weights was left out.
+
+    Raises
+    ------
+    ConfigError, UnknownNameError, WeightsError
+        as :func:`make_model`; or recipe, data and network do not fit together.
+    """
+    if _finds(recipe, network):
+        sources = of_objects(sources, recipe)
+    network = network or make_model(recipe, space_of(recipe, sources), say)
+    if isinstance(network, InstanceModel):
+        return InstanceTask(recipe, sources, network), network
+    return SemanticTask(recipe, sources, network), network
+
+
+def space_of(recipe: Recipe, sources: Sources, network: Network | None = None) -> LabelSpace:
+    """The classes that a network would learn from a data set.
+
+    Raises
+    ------
+    ConfigError
+        the network finds objects, and the data set has none.
+    """
+    finds = _finds(recipe, network)
+    return of_objects(sources, recipe).training.space if finds else sources.space
+
+
+def _finds(recipe: Recipe, network: Network | None) -> bool:
+    if network is not None:
+        return isinstance(network, InstanceModel)
+    return finds_objects(recipe.model.architecture)
+
+
+def finds_objects(architecture: str) -> bool:
+    """Whether networks of a registered architecture find objects."""
+    entry = ARCHITECTURES.get(architecture)
+    # Thresholds of detection are an argument of just those that detect.
+    return entry is not None and "detection" in entry.arguments.model_fields
+
+
+def start_weights(
+    model: nn.Module, recipe: Recipe, say: Callable[[str], object] = lambda text: None
+) -> None:
+    """Give the network, or its encoder, the weights that the recipe says to start from.
+
+    A network that finds objects may start from one that knows another number of classes: the
+    tensors that depend on that number start afresh, which ``say`` is told.
+    """
+    start = recipe.model.start
+    if start is not None:
+        tensors = read_tensors(start)
+        if isinstance(model, InstanceModel):
+            own = model.state_dict()
+            fresh = [
+                name
+                for name, value in own.items()
+                if name.startswith(OF_CLASSES)
+                and name in tensors
+                and tensors[name].shape != value.shape
+                and tensors[name].shape[1:] == value.shape[1:]
+            ]
+            if fresh:
+                tensors = {**tensors, **{name: own[name] for name in fresh}}
+                say(
+                    f"{start}: knows another number of classes: {', '.join(fresh)} start afresh, "
+                    f"the other {len(tensors) - len(fresh)} tensors are taken over"
+                )
+        load_state(model, tensors, start)
         return
     wanted = recipe.model.encoder_weights
-    encoder = getattr(model, "encoder", None)
+    encoder: Any = getattr(model, "encoder", None)
     if wanted is None:
         return
     if encoder is None:
@@ -80,37 +166,14 @@ def imagenet_state(name: str) -> dict[str, Tensor]:
         ) from None
 
 
-def watchable(space: LabelSpace) -> list[str]:
-    """What ``train.monitor`` may name."""
-    scores = ConfusionMatrix(len(space.classes)).compute()
-    return ["val_loss", "loss", *scores, *(f"iou_{name}" for name in space.classes)]
-
-
-def check_monitor(monitor: str, space: LabelSpace) -> None:
-    """:class:`ConfigError` where no such number is measured."""
-    known = watchable(space)
-    if monitor not in known:
-        raise ConfigError(f"train.monitor={monitor!r}: {nearest(monitor, known)}")
-
-
-def class_colours(space: LabelSpace) -> tuple[tuple[int, int, int], ...]:
-    """RGB of each class in pictures of label maps: the data set's own; otherwise those that it has
-    over a photo, and black for the background."""
-    if space.colours is not None:
-        return space.colours
-    colours = [(int(r), int(g), int(b)) for r, g, b in palette(len(space.classes))]
-    if space.background is not None:
-        colours.insert(space.background, (0, 0, 0))
-    return tuple(colours[: len(space.classes)])
-
-
 def make_card(
-    recipe: Recipe, space: LabelSpace, epoch: Epoch | None, command: str, *, best: bool = False
+    task: Task[Any, Any], epoch: Epoch | None, command: str, *, best: bool = False
 ) -> Card:
-    """The card of a checkpoint from this recipe, with the scores that the epoch reached.
+    """The card of a checkpoint of this task, with the scores that the epoch reached.
 
     ``best``: whether the epoch was chosen by its score, which the card then says.
     """
+    recipe, space = task.recipe, task.space
     return Card(
         name=recipe.name,
         summary=recipe.summary,
@@ -122,28 +185,26 @@ def make_card(
         training_data=recipe.training_data,
         training_command=command,
         licences=recipe.licences,
-        scores=() if epoch is None else (_score(recipe, epoch, command, best=best),),
+        scores=() if epoch is None else (_score(task, epoch, command, best=best),),
         limits=recipe.limits,
     )
 
 
-def _score(recipe: Recipe, epoch: Epoch, command: str, *, best: bool) -> Score:
+def _score(task: Task[Any, Any], epoch: Epoch, command: str, *, best: bool) -> Score:
+    recipe, scoring = task.recipe, task.scoring
+    told = (scoring.main, *scoring.others)
     return Score(
         dataset=recipe.data.root.name,
         split=recipe.data.val if isinstance(recipe.data.val, str) else "val",
-        protocol="pooled over all pixels, at original image size, ignored pixels left out, "
-        f"no test-time augmentation; epoch {epoch.number}"
+        protocol=f"{scoring.protocol}, no test-time augmentation; epoch {epoch.number}"
         + (f", the best on this split by {recipe.train.monitor}" if best else ""),
         values={
             name: round(value, 4)
             for name, value in epoch.metrics.items()
-            if math.isfinite(value) and (name in _ON_CARD or name.startswith("iou_"))
+            if math.isfinite(value) and (name in told or name.startswith(scoring.by_class))
         },
         command=command,
     )
-
-
-_ON_CARD = ("mean_iou", "mean_dice", "pixel_accuracy")
 
 
 @contextlib.contextmanager

@@ -72,7 +72,7 @@ def out_of_patience(history: Sequence[Epoch], config: TrainConfig) -> bool:
     """Whether the last ``patience`` epochs brought nothing better by more than ``min_delta``."""
     best, since = -math.inf, 0
     for epoch in history:
-        gain = _gain(epoch, config.monitor)
+        gain = _gain(epoch, str(config.monitor))
         if gain > best + config.min_delta or (math.isinf(best) and gain > best):
             best, since = gain, 0
         else:

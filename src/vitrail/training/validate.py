@@ -117,7 +117,7 @@ def validate(
     space = label_space(source)
     matrix = ConfusionMatrix(len(space.classes), ignore=space.ignore)
     losses = np.zeros(len(source))
-    kept = _spread(len(source), shown) if rank == 0 else []
+    kept = spread(len(source), shown) if rank == 0 else []
     pictures: dict[int, Shown] = {}
     own = [*range(rank, len(source), processes)]
     extra = [index for index in kept if index % processes != rank]
@@ -135,10 +135,12 @@ def validate(
     merge_across_processes(matrix, device)
     every = sum_across_processes(torch.from_numpy(losses), device).tolist()
     mean = math.fsum(every) / len(every)
-    return Validation(matrix, mean, tuple(pictures[index] for index in kept))
+    ious = zip(space.classes, matrix.iou().tolist(), strict=True)
+    metrics = {**matrix.compute(), **{f"iou_{name}": iou for name, iou in ious}}
+    return Validation(matrix, mean, tuple(pictures[index] for index in kept), metrics)
 
 
-def _spread(length: int, count: int) -> list[int]:
+def spread(length: int, count: int) -> list[int]:
     """``count`` indices spread evenly over ``length``, fewer where there are fewer."""
     return sorted({int(i) for i in np.linspace(0, length - 1, min(count, length))})
 

@@ -5,7 +5,12 @@ need, ``labels`` and ``instances`` hold what a crop shows, ``photometric`` chang
 ``training`` puts them together. ``vitrail.data.augment`` builds all of it from a recipe.
 """
 
-from vitrail.data.transforms.instances import InstanceExample, collate_instances
+from vitrail.data.transforms.instances import (
+    InstanceExample,
+    collate_instances,
+    crop_of,
+    resized_example,
+)
 from vitrail.data.transforms.labels import Example, unlabelled_flags
 from vitrail.data.transforms.training import Augmentation, TrainingSet
 
@@ -15,5 +20,7 @@ __all__ = [
     "InstanceExample",
     "TrainingSet",
     "collate_instances",
+    "crop_of",
+    "resized_example",
     "unlabelled_flags",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -51,6 +52,56 @@ class InstanceExample(NamedTuple):
     def masks_of(self, objects: Tensor) -> Tensor:
         """``(M, h, w)`` bool of the objects with the given numbers, ``(M,)`` int64 from 0."""
         return self.planes[self.plane[objects]] == (objects + 1)[:, None, None]
+
+
+def resized_example(sample: Sample, size: Size, corner: Size, frame: Size) -> InstanceExample:
+    """The objects of a whole image at another size, as a loss takes them; its picture is black.
+
+    Parameters
+    ----------
+    sample:
+        With its objects.
+    size:
+        ``(h, w)`` that the image is resized to, px.
+    corner:
+        ``(y, x)`` where it then lies in a frame ...
+    frame:
+        ... of that ``(H, W)``.
+
+    Raises
+    ------
+    DataError
+        it has more than :data:`MAX_OBJECTS` objects, or one is damaged.
+    """
+    found = sample.instances or ()
+    if len(found) > MAX_OBJECTS:
+        raise too_many_objects(sample)
+    planes, plane, areas = to_planes(map(crop_of, found), sample.size)
+    placed = np.zeros((len(planes), *frame), np.uint16)
+    (y, x), (h, w) = corner, size
+    for one, target in zip(planes, placed, strict=True):
+        target[y : y + h, x : x + w] = cv2.resize(
+            one, (w, h), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+    scene = InstanceScene(
+        torch.zeros((3, *frame), dtype=torch.uint8),
+        placed,
+        plane,
+        np.array([one.class_id for one in found], np.int64),
+        np.array([one.crowd for one in found], bool),
+        np.array([one.mask is not None for one in found], bool),
+        areas.astype(np.float64),
+        0.0,
+    )
+    return scene.settled().example()  # what is too small to have a pixel there is left out
+
+
+def too_many_objects(sample: Sample) -> DataError:
+    """What to say of a sample with more than :data:`MAX_OBJECTS` objects."""
+    return DataError(
+        f"{sample.path or sample.id}: has {len(sample.instances or ()):,} objects, at most "
+        f"{MAX_OBJECTS:,} fit; cut the image into tiles"
+    )
 
 
 def collate_instances(examples: Sequence[InstanceExample]) -> list[InstanceExample]:
@@ -96,12 +147,9 @@ class InstanceScene:
                 "labels, or convert the set to a format with objects"
             )
         if len(sample.instances) > MAX_OBJECTS:
-            raise DataError(
-                f"{sample.path or sample.id}: has {len(sample.instances):,} objects, at most "
-                f"{MAX_OBJECTS:,} fit; cut the image into tiles"
-            )
+            raise too_many_objects(sample)
         pixels, plan, factor = read_pixels(sample, plan)
-        planes, plane, areas = to_planes(map(_crop, sample.instances), sample.size)
+        planes, plane, areas = to_planes(map(crop_of, sample.instances), sample.size)
         return cls(
             plan.image(pixels, factor),
             np.stack([plan.mask(one, 0) for one in planes]),
@@ -264,7 +312,7 @@ def extents(planes: np.ndarray, plane: np.ndarray) -> np.ndarray:
     return boxes
 
 
-def _crop(instance: Instance) -> tuple[int, int, np.ndarray]:
+def crop_of(instance: Instance) -> tuple[int, int, np.ndarray]:
     """Where an object's mask lies, and its pixels; its box, to whole pixels, if it has no mask."""
     if instance.mask is not None:
         return instance.mask.crop(0)

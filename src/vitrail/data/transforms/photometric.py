@@ -71,6 +71,7 @@ def photometric(
     *,
     colour: float,
     grey: float,
+    invert: float = 0.0,
     blur: float,
     blur_sigma: tuple[float, float],
     noise: float,
@@ -82,8 +83,9 @@ def photometric(
     ----------
     colour:
         Strength of brightness, contrast, saturation (and a fifth of it for hue) jitter.
-    grey, blur, noise:
-        Probabilities of dropping the colour, of a Gaussian blur, and of Gaussian noise.
+    grey, invert, blur, noise:
+        Probabilities of dropping the colour, of inverting it, of a Gaussian blur, and of Gaussian
+        noise.
     blur_sigma:
         Range of the blur's standard deviation, px.
     noise_sigma:
@@ -94,6 +96,8 @@ def photometric(
         steps.append(ColourJitter(colour, colour, colour, colour / 5))
     if grey:
         steps.append(v2.RandomGrayscale(grey))
+    if invert:
+        steps.append(v2.RandomInvert(invert))
     if blur:
         reach = 2 * max(1, round(3 * blur_sigma[1])) + 1  # three standard deviations either way
         steps.append(v2.RandomApply([v2.GaussianBlur(reach, blur_sigma)], blur))
