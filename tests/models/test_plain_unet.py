@@ -113,10 +113,9 @@ def test_the_signal_keeps_its_strength() -> None:
         assert 0.3 < model(torch.randn(4, 3, 128, 128)).logits.std() < 3
 
 
-@pytest.mark.parametrize("classes", [1, 3])
-def test_one_logit_is_for_two_classes(classes: int) -> None:
-    with pytest.raises(ConfigError, match=f"single_output=true is for two.*{classes}"):
-        build("unet-plain", {"classes": classes, "single_output": True})
+def test_one_logit_is_for_two_classes() -> None:
+    with pytest.raises(ConfigError, match=r"single_output=true is for two.*3"):
+        build("unet-plain", {"classes": 3, "single_output": True})
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module", params=FUNCTIONS, ids=lambda name: f"{TORCHVISION}-{name}")
 def run(request: pytest.FixtureRequest) -> Run:
+    torch.manual_seed(0)
     theirs = getattr(detection, request.param)(
         weights=None,
         weights_backbone=None,
@@ -93,6 +94,8 @@ def draw(network: nn.Module) -> None:
                 tensor.normal_(0, (2 / tensor.shape[1]) ** 0.5, generator=dice)
             elif "bbox_pred" in name:
                 tensor.normal_(0, 0.01, generator=dice)
+            elif "mask_fcn_logits" in name:  # what it reads is positive; masks have two sides
+                tensor -= tensor.mean(1, keepdim=True)
             elif "cls_score" in name or "cls_logits" in name:
                 tensor.normal_(0, 0.05, generator=dice)
 
@@ -123,7 +126,8 @@ def test_masks_are_equal(run: Run) -> None:
         shared = (ours & theirs).sum((1, 2))
         either = (ours | theirs).sum((1, 2))
         assert np.median(either) > 200
-        assert (shared >= 0.999 * either).all()
+        # IoU >= 0.999; a mask of fewer than 1,000 px may differ in one, by rounding.
+        assert (either - shared <= np.maximum(0.001 * either, 1)).all()
 
 
 def test_each_tensor_has_its_place(run: Run) -> None:

@@ -22,7 +22,7 @@ from vitrail.weights.card import Card
 from vitrail.weights.catalog import Entry
 from vitrail.weights.files import load_state
 from vitrail.weights.importers import tensors_for
-from vitrail.weights.published import PUBLISHED
+from vitrail.weights.published.semantic import SEMANTIC
 
 TORCHVISION = f"torchvision-{version('torchvision')}"
 
@@ -34,7 +34,7 @@ ENUMS = {
     "deeplabv3-mobilenetv3-coco": segmentation.DeepLabV3_MobileNet_V3_Large_Weights,
     "lraspp-mobilenetv3-coco": segmentation.LRASPP_MobileNet_V3_Large_Weights,
 }
-CARDS = {card.name: card for card in PUBLISHED}
+CARDS = {card.name: card for card in SEMANTIC}
 
 
 def theirs(name: str) -> torch.nn.Module:
@@ -98,7 +98,7 @@ def test_the_input_is_that_of_the_preset(photo: str, turned: bool) -> None:
     picture = getattr(data, photo)()
     picture = np.ascontiguousarray(np.swapaxes(picture, 0, 1)) if turned else picture
     expected = SemanticSegmentation(resize_size=520)(PIL.Image.fromarray(picture))
-    batch, _ = to_batch([picture], PUBLISHED[0].preprocessing, stride=32)
+    batch, _ = to_batch([picture], SEMANTIC[0].preprocessing, stride=32)
     assert batch.shape[1:] == expected.shape
     torch.testing.assert_close(batch[0], expected, rtol=1e-5, atol=1e-5)
 

@@ -174,6 +174,17 @@ def test_tags_are_text_on_the_object_s_colour_and_never_overlap() -> None:
     assert crowded.any(axis=2).sum() <= 2 * height * (width + 4)
 
 
+@pytest.mark.parametrize(("count", "tagged"), [(5, True), (6, False)])
+def test_many_objects_smaller_than_their_tags_get_none(count: int, tagged: bool) -> None:
+    dots = np.zeros((count, *SIZE), bool)
+    for number, dot in enumerate(dots):
+        dot[10 + 12 * number : 14 + 12 * number, 30:34] = True
+    masks = Masks.from_dense(dots)
+    found = InstanceResult(masks.boxes(), [0.9] * count, [1] * count, masks, CLASSES, size=SIZE)
+    with_tags, without = found.plot(legend=False), found.plot(tags=False, legend=False)
+    assert (with_tags != without).any() == tagged
+
+
 def test_tags_at_the_border_stay_inside() -> None:
     corner = np.zeros((2, *SIZE), bool)
     corner[0, :5, -5:] = corner[1, -5:, :5] = True

@@ -75,7 +75,8 @@ class ShapeStream(nn.Module):
             )
         self.begin = nn.Conv2d(in_channels, channels[0], 1)
         self.blocks = nn.ModuleList(ResidualBlock(width) for width in channels[:-1])
-        self.reduce = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in gate_channels)
+        # Without bias: the gate's batch norm would take it away again.
+        self.reduce = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width in gate_channels)
         self.gates = nn.ModuleList(GatedConv(*widths) for widths in pairwise(channels))
         self.draw = nn.Conv2d(channels[-1], 1, 1)
 

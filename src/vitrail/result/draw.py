@@ -186,6 +186,10 @@ def _instances(picture: np.ndarray, result: InstanceResult, style: Style) -> Non
         _tags(picture, result, colours, scale.text, [legend] if legend else [])
 
 
+_FEW = 5
+"""Objects that each get a tag, however small they are."""
+
+
 def _tags(
     picture: np.ndarray,
     result: InstanceResult,
@@ -200,7 +204,9 @@ def _tags(
         text = f"{result.classes[result.class_ids[i]]} {result.scores[i]:.2f}"
         height, width = canvas.tag_size(text, size)
         box = tight[i] if tight[i].any() else result.boxes[i]
-        x1, y1, _, y2 = (round(float(value)) for value in box)
+        x1, y1, x2, y2 = (round(float(value)) for value in box)
+        if len(result) > _FEW and width * height > (x2 - x1) * (y2 - y1):
+            continue  # among many small objects tags would hide what they speak of
         x = max(0, min(x1, across - width))
         spots = [max(0, min(y, down - height)) for y in (y1 - height, y1, y2 - height, y2)]
         free = [y for y in spots if not _overlaps((x, y, x + width, y + height), placed)]
