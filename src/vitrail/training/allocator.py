@@ -13,12 +13,13 @@ import ctypes
 import sys
 from collections.abc import Iterator
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Parameters of mallopt(3), from glibc's malloc.h."""
 _KEEP = {_TRIM_THRESHOLD: -1, _MMAP_MAX: 0}
 """Nothing is given back, and no block is a mapping of its own."""
-_DEFAULT = {_TRIM_THRESHOLD: 128 << 10, _MMAP_MAX: 65536}
-"""As mallopt(3) states them."""
+_DEFAULT = {_TRIM_THRESHOLD: 64 << 20, _MMAP_THRESHOLD: 32 << 20, _MMAP_MAX: 65536}
+"""What glibc's own adjustment arrives at once large blocks are freed; setting any of them switches
+that adjustment off, and what it starts from would be slow from then on."""
 
 
 @contextlib.contextmanager
