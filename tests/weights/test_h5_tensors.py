@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vitrail.errors import WeightsError
+from vitrail.weights import h5_tensors
 from vitrail.weights.h5_tensors import open_h5
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -172,3 +173,10 @@ def test_no_file_at_all(tmp_path: Path) -> None:
         read(tmp_path / "x.h5")
     with pytest.raises(WeightsError, match=r"cannot be read \(Is a directory\)"):
         read(tmp_path)
+
+
+def test_too_little_memory_is_not_called_damage(tmp_path: Path) -> None:
+    path = tmp_path / "large.h5"
+    path.write_bytes(b"")
+    with pytest.raises(WeightsError, match="not enough memory"), h5_tensors._refusing(path):
+        raise MemoryError

@@ -128,3 +128,9 @@ def _listed(fault: str, names: list[str]) -> list[str]:
         return []
     rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return [f"{fault} {', '.join(names[:_SHOWN])}{rest}"]
+
+
+def no_memory(path: Path) -> str:
+    """What to say where a file is sound and the machine too small for it."""
+    size = path.stat().st_size / 1e6
+    return f"{path}: there is not enough memory for its tensors ({size:,.0f} MB in the file)"

@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from vitrail.errors import WeightsError
+from vitrail.weights.files import no_memory
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """How HDF5 files begin."""
@@ -159,6 +160,8 @@ def _refusing(path: Path) -> Iterator[None]:
         yield
     except WeightsError:
         raise
+    except MemoryError:
+        raise WeightsError(no_memory(path)) from None
     except Exception as error:
         reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
         raise WeightsError(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitrail.errors import WeightsError
 from vitrail.weights.array_pickle import read_array_pickle
-from vitrail.weights.files import read_tensors
+from vitrail.weights.files import no_memory, read_tensors
 from vitrail.weights.header import PICKLES
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -64,10 +64,10 @@ def read_any_tensors(path: Path) -> dict[str, Tensor]:
             "a .safetensors file"
         ) from None
     except MemoryError:
-        raise WeightsError(_no_memory(path)) from None
+        raise WeightsError(no_memory(path)) from None
     except Exception as error:  # the reader lets through whatever a made-up file runs into
         if any(words in str(error) for words in _ALLOCATORS):
-            raise WeightsError(_no_memory(path)) from None
+            raise WeightsError(no_memory(path)) from None
         reason = str(error).splitlines()[0].split(". ")[0][:150] if str(error) else "it ends early"
         raise WeightsError(
             f"{path}: damaged, cut short, or not a file of torch.save ({reason}); expected a .pth "
@@ -128,18 +128,13 @@ def _with_tensors(content: object, path: Path) -> object:
         }
         return {key: _tensor(value) for key, value in content.items()} | inner
     except MemoryError:
-        raise WeightsError(_no_memory(path)) from None
+        raise WeightsError(no_memory(path)) from None
 
 
 def _tensor(value: object) -> object:
     if not isinstance(value, np.ndarray):
         return value
     return torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C", copy=True))
-
-
-def _no_memory(path: Path) -> str:
-    size = path.stat().st_size / 1e6
-    return f"{path}: there is not enough memory for its tensors ({size:,.0f} MB in the file)"
 
 
 def _asked(error: BaseException) -> str:
