@@ -11,7 +11,7 @@ from torch import Tensor
 from vitrail.errors import ImageError, ParameterError
 from vitrail.image import Image
 from vitrail.models.base import Frame
-from vitrail.predict.preprocess import fit_size, padded_size, to_batch
+from vitrail.predict.preprocess import fit_size, frame_of, padded_size, to_batch
 from vitrail.weights.card import Preprocessing
 
 
@@ -36,6 +36,8 @@ class Inputs:
         What the network wants its input padded to, px.
     image_size:
         In place of the card's.
+    mirrored:
+        The network sees each image with left and right exchanged.
 
     Raises
     ------
@@ -44,9 +46,14 @@ class Inputs:
     """
 
     def __init__(
-        self, preprocessing: Preprocessing, stride: int, image_size: int | None = None
+        self,
+        preprocessing: Preprocessing,
+        stride: int,
+        image_size: int | None = None,
+        *,
+        mirrored: bool = False,
     ) -> None:
-        self.preprocessing, self.stride = preprocessing, stride
+        self.preprocessing, self.stride, self.mirrored = preprocessing, stride, mirrored
         if image_size is None:
             return
         if preprocessing.resize == "square" and image_size % stride:
@@ -77,11 +84,16 @@ class Inputs:
             chosen = [pictures[index] for index in members]
             yield Batch(members, *to_batch(chosen, self.preprocessing, stride=self.stride))
 
+    def frame(self, image: Image) -> Frame:
+        """Where the image lies in its batch."""
+        return frame_of(image.size, self.preprocessing)
+
     def _picture(self, image: Image) -> np.ndarray:
         """The bands that the network takes, as uint8."""
         bands = len(self.preprocessing.mean)
         if bands == 3:
-            return image.rgb()
+            pixels = image.rgb()
+            return np.ascontiguousarray(pixels[:, ::-1]) if self.mirrored else pixels
         raise ImageError(
             f"{image.source or 'the image'}: this network takes {bands} bands, "
             "which are not RGB; only RGB networks are supported"

@@ -12,10 +12,10 @@ from torch import Tensor
 from vitrail.image import Image
 from vitrail.models.base import Frame, RawOutput, SemanticModel, labels_at, two_planes
 from vitrail.predict.device import Precision
-from vitrail.predict.inputs import Inputs
 from vitrail.predict.network_params import NetworkParams
 from vitrail.predict.ready import make_ready
 from vitrail.predict.refine import refine_logits
+from vitrail.predict.views import Views
 from vitrail.result import SemanticResult
 from vitrail.weights.card import Card
 
@@ -38,8 +38,8 @@ class Network:
         self.card = card
         self.device = device
         self.precision = precision
-        self._inputs = Inputs(card.preprocessing, model.stride, params.image_size)
-        self.preprocessing = self._inputs.preprocessing
+        self._views = Views(card.preprocessing, model.stride, params)
+        self.preprocessing = self._views.first.preprocessing
         self._crf = params.crf if params.refine == "crf" else None
         self._decode = model.decode
         self._model = make_ready(model, self.preprocessing, device=device, precision=precision)
@@ -56,8 +56,9 @@ class Network:
         """Segment several images; each gets what it would get alone, whatever its neighbours.
 
         ``on_logits`` is called with each image and its ``(classes, h, w)`` float32 logits, at the
-        size that the network saw and without its padding; refined ones are log-marginals, at the
-        size that they were refined at. It is called once all have gone through.
+        size that the network saw and without its padding; those of several views are the logarithm
+        of their mean probability, refined ones log-marginals, at the size that they were refined
+        at. It is called once all have gone through.
 
         Raises
         ------
@@ -66,8 +67,7 @@ class Network:
         """
         results: dict[int, SemanticResult] = {}
         told: dict[int, np.ndarray] = {}
-        for members, batch, frames in self._inputs.batches(images):
-            raw = self._forward(batch)
+        for members, raw, frames in self._views.passes(images, self._forward):
             logits: list[np.ndarray] = []
             if on_logits is not None or self._crf is not None:
                 logits = self._logits(raw, frames, [images[index] for index in members])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -27,6 +27,15 @@ class NetworkParams(BaseModel):
         le=8192,
         description="side the network sees, px (the long one, unless the card's resize says "
         "otherwise); default: the card's",
+    )
+    flip: bool = Field(
+        False, description="look at the mirrored image, too, and average: twice the time"
+    )
+    scales: tuple[Annotated[float, Field(gt=0, le=8, allow_inf_nan=False)], ...] = Field(
+        (1.0,),
+        min_length=1,
+        max_length=16,
+        description="multiples of image_size to look at the image in; averaged",
     )
     refine: Literal["crf"] | None = Field(
         None, description="crf: move borders onto the picture's edges with a fully connected CRF"
