@@ -35,6 +35,7 @@ from vitrail.models.pspnet import PSPNetArguments, build_pspnet
 from vitrail.models.segformer import SegFormerArguments, build_segformer
 from vitrail.models.unet import UNetArguments, build_unet
 from vitrail.models.valid_unet import ValidUNetArguments, build_valid_unet
+from vitrail.nn.dilated_gradients import make_gradients_right
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +164,13 @@ def build(architecture: str, arguments: Mapping[str, object]) -> SemanticModel |
     """
     validated = validate_arguments(architecture, arguments)
     try:
-        return ARCHITECTURES[architecture].build(validated)
+        model = ARCHITECTURES[architecture].build(validated)
     except VitrailError:
         raise
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{architecture}: {error}") from None
+    make_gradients_right(model)
+    return model
 
 
 def validate_arguments(architecture: str, arguments: Mapping[str, object]) -> BaseModel:

@@ -9,6 +9,7 @@ on it, or the original is kept.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeGuard
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from vitrail.nn.dilated_gradients import DilatedDepthwiseConv2d
 from vitrail.nn.fuse_layers import (
     NOTHING,
     RELU,
@@ -105,7 +107,7 @@ def with_same_tensors(model: nn.Module) -> nn.Module:
 def is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.ConvTranspose2d]:
     """A convolution, transposed or not, of the common form and without hooks (those get lost)."""
     return (
-        type(module) in (nn.Conv2d, nn.ConvTranspose2d)
+        type(module) in (nn.Conv2d, nn.ConvTranspose2d, DilatedDepthwiseConv2d)
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
         and not (module._forward_hooks or module._forward_pre_hooks)
@@ -120,12 +122,13 @@ def _followers(
 ) -> dict[str, str]:
     """Names of modules of kind ``first`` whose output went straight into one of kind ``second``.
 
-    Only modules called once count: a shared one has no single neighbour. Nor does an output count
-    that something was added to in place, as residual blocks do.
+    A shared module counts only where it has the same neighbour every time, as convolutions have
+    that look at each level of a pyramid. Nor does an output count that something was added to in
+    place, as residual blocks do.
     """
     makers: dict[int, tuple[str, int]] = {}
     outputs: list[Tensor] = []  # kept alive, so that ids stay unique
-    pairs: dict[str, str] = {}
+    pairs: Counter[tuple[str, str]] = Counter()
     calls: dict[str, int] = {}
     readers: dict[int, int] = {}
     hooks = []
@@ -143,7 +146,7 @@ def _followers(
             calls[name] = calls.get(name, 0) + 1
             maker, version = makers.get(id(inputs[0]), ("", 0))
             if maker and inputs[0]._version == version:
-                pairs[maker] = name
+                pairs[maker, name] += 1
                 readers[id(inputs[0])] = readers.get(id(inputs[0]), 0) + 1
 
         return hook
@@ -161,7 +164,9 @@ def _followers(
         for hook in hooks:
             hook.remove()
     shared = {makers[key][0] for key, count in readers.items() if count > 1}
-    return {a: b for a, b in pairs.items() if calls[a] == 1 and calls[b] == 1 and a not in shared}
+    return {
+        a: b for (a, b), count in pairs.items() if calls[a] == calls[b] == count and a not in shared
+    }
 
 
 def first_tensor(output: object) -> Tensor:

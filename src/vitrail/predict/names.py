@@ -18,7 +18,7 @@ def check_names(device: str, precision: str) -> None:
     ParameterError
         names the value and the ones there are.
     """
-    if not _DEVICE.fullmatch(device):
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise ParameterError(f"device={device!r}: expected auto, cpu, cuda, cuda:N, xpu or mps")
     if precision not in PRECISIONS:
         raise ParameterError(f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
