@@ -1,4 +1,4 @@
-"""docs/migration.md: its examples run, and every name, command and key that it gives exists."""
+"""docs/migration.md: every name, command and key that it gives exists."""
 
 import ast
 import importlib
@@ -6,17 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import cv2
-import matplotlib
 import numpy as np
 import pytest
-import torch
 import typer.main
 
 import vitrail
 import vitrail.compat.mrcnn.model as modellib
-from tests.compat.mrcnn.drawn import SmallConfig
-from tests.drawn import write_discs
 from vitrail.cli.main import app
 from vitrail.losses import build_loss
 from vitrail.models.registry import ARCHITECTURES
@@ -27,7 +22,6 @@ from vitrail.training.config import read_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "migration.md").read_text("utf-8")
-MATTERPORT, OWN, TENSORFLOW, SMP, ULTRALYTICS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 OURS = [
     snippet
     for row in PAGE.splitlines()
@@ -38,73 +32,10 @@ OURS = [
 """What the columns to the right of the first say."""
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a photo, a small set, and the weights of a small network, to be in."""
-    matplotlib.use("Agg")
-    monkeypatch.chdir(tmp_path)
-    write_discs(tmp_path / "shapes", train=8, val=2)
-    photo = np.random.default_rng(0).integers(0, 256, (50, 60, 3)).astype(np.uint8)
-    cv2.imwrite("photo.jpg", photo)
-    torch.manual_seed(0)
-    model = modellib.MaskRCNN("inference", tmp_path, SmallConfig())
-    with torch.no_grad():
-        model.network.get_parameter("box_predictor.scores.bias")[1] = 5.0
-    model.save("small.safetensors")
-    return tmp_path
-
-
-def run(block: str, replaced: dict[str, str], **names: Any) -> dict[str, Any]:
-    """A block as it stands, but for what needs hundreds of megabytes: weights and data."""
-    for old, new in replaced.items():
-        assert old in block
-        block = block.replace(old, new)
-    exec(compile(block, "migration.md", "exec"), names)
-    return names
-
-
-@pytest.mark.usefixtures("here")
-def test_matterport(capsys: pytest.CaptureFixture[str]) -> None:
-    small = {"coco.CocoConfig": "SmallConfig", "mask_rcnn_coco.h5": "small.safetensors"}
-    names = ["BG", "square", "bar"]
-    found = run(MATTERPORT, small, SmallConfig=SmallConfig, class_names=names)
-    assert capsys.readouterr().out.splitlines()[-1] == f"(50, 60, {len(found['r']['rois'])})"
-
-
-def test_its_counterpart_and_the_segments(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call = '"maskrcnn-resnet101-matterport-coco", weights="mask_rcnn_coco.h5"'
-    found = run(OWN, {call: '"small.safetensors"'})
-    assert list((here / "out").glob("*.overlay.jpg"))
-    assert "(" in capsys.readouterr().out
-    assert len(found["result"]) > 0
-    run(ULTRALYTICS, {}, segmenter=found["segmenter"])
-    assert "class 1" in capsys.readouterr().out
-
-
-def test_tensorflow(here: Path) -> None:
-    (here / "shapes").rename(here / "oxford-iiit-pet")
-    run(
-        TENSORFLOW,
-        {
-            "mobilenetv2_100": "mobilenetv2_035",
-            "[512, 256, 128, 64]": "[16, 8, 8, 8]",
-            'encoder_weights="imagenet"': "encoder_weights=None",
-            "image_size=128": "image_size=32",
-            "batch_size=64": "batch_size=4, workers=0",
-            "fit(20": "fit(1",
-        },
-    )
-    assert vitrail.load(here / "pets.safetensors").card is not None
-
-
-def test_segmentation_models(capsys: pytest.CaptureFixture[str]) -> None:
-    run(SMP, {})
-    assert capsys.readouterr().out == "torch.Size([1, 3, 64, 64])\n"
-
-
 def objects() -> InstanceResult:
     masks = Masks.from_dense(np.ones((1, 4, 5), bool))
-    return InstanceResult(np.array([[0, 0, 5, 4]]), [0.9], [0], masks, ("person",), size=(4, 5))
+    boxes, scores, classes = np.array([[0, 0, 5, 4]]), np.array([0.9]), np.array([0])
+    return InstanceResult(boxes, scores, classes, masks, ("person",), size=(4, 5))
 
 
 KNOWN: dict[str, tuple[Any, ...]] = {
@@ -206,15 +137,3 @@ def test_keys_and_names_of_parts_exist() -> None:
         assert len(architectures) == 5 and set(architectures) <= set(ARCHITECTURES)
     for name in re.findall(r'`"((?:fcn|lraspp|deeplabv3)-[a-z0-9]+-coco)"`', PAGE):
         assert name in known_names()
-
-
-def test_pages_it_leads_to_exist() -> None:
-    for target in re.findall(r"\]\((\w[\w-]*\.md)\)", PAGE):
-        assert (ROOT / "docs" / target).is_file()
-    headings = {
-        re.sub(r"[^a-z0-9_ -]", "", line.removeprefix("## ").lower()).replace(" ", "-")
-        for line in PAGE.splitlines()
-        if line.startswith("## ")
-    }
-    for target in re.findall(r"\]\(#([^)]+)\)", PAGE):
-        assert target in headings

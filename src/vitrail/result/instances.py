@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 class InstanceResult(Result):
     """Objects, each with a box, a score, a class and a mask; masks may overlap.
 
+    ``len(result)`` is the number of objects, ``for segment in result`` goes through them, and
+    ``result[index]`` with an int, slice, boolean or int array keeps those (always an
+    ``InstanceResult``).
+
     Parameters
     ----------
     boxes : (N, 4) float32, x1 y1 x2 y2 in pixels of the original image, as the detector gave
@@ -42,10 +46,6 @@ class InstanceResult(Result):
     capped : whether the detector left out objects because there were too many
         (``max_detections``)
     image : the image that was segmented
-
-    ``len(result)`` is the number of objects, ``for segment in result`` goes through them, and
-    ``result[index]`` with an int, slice, boolean or int array keeps those (always an
-    ``InstanceResult``).
 
     Raises
     ------
