@@ -91,6 +91,14 @@ def test_numbers_are_those_of_the_label_maps(pets: Path, capsys) -> None:
     assert 0.9 < content["per_class"]["animal"]["average_precision"] <= 1
 
 
+def test_parameters_of_the_model_are_part_of_the_protocol(pets: Path, capsys) -> None:
+    chosen = ("--set", "flip=true", "--set", "scales=[1, 1.25]")
+    assert run("evaluate", "subjects", pets, *CLASSES, *chosen, "--json", "-") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["params"] == {"flip": True, "scales": [1, 1.25]}
+    assert ", flip=true, scales=[1, 1.25]; " in content["protocol"]
+
+
 def test_classes_are_matched_or_said(pets: Path, tmp_path: Path, capsys) -> None:
     assert run("evaluate", "subjects", pets) == 1
     assert "--option 'classes=background,person,animal'" in capsys.readouterr().err
@@ -172,9 +180,16 @@ def test_objects_are_shown_by_cocos_numbers(tmp_path: Path, wide: None, capsys) 
     show(evaluation, protocol(evaluation, SUBJECT))
     told = capsys.readouterr().out
     assert "AR@100" in told and "1.0000" in told and "COCO's protocol: masks and boxes" in told
+    assert "StarDist: pooled over all objects" in told
+    assert "Data Science Bowl 2018: mean over images" in told
+    assert "the same objects under other protocols" in told and "by score threshold" in told
     content = to_json(evaluation, SUBJECT)
     assert [path.name for path in write_files(evaluation, content, tmp_path)] == ["metrics.json"]
     assert content["ap_per_class"]["dog"]["mask"] == pytest.approx(1)
+    assert content["one_to_one"][0] == {"score_threshold": 0.0} | dict.fromkeys(
+        ("dsb_ap", "dsb_ap@0.5", "pooled_ap", "pooled_ap@0.5"), 1.0
+    )
+    assert content["max_detections"] == 100 and len(content["explain"]["protocols"]) >= 4
 
 
 def test_an_output_that_cannot_be_written(pets: Path, tmp_path: Path, capsys) -> None:

@@ -20,7 +20,7 @@ from vitrail.metrics import BoundaryF, BoundaryIoU
 from vitrail.result import RegionResult, SemanticResult
 
 FULL = Settings(boundary=True, explain=True, worst=3, draws=50)
-SUBJECT = Subject("oracle", None, "cpu", "float32", "drawn", "listed", "val")
+SUBJECT = Subject("oracle", None, "cpu", "float32", "drawn", "listed", "val", {})
 
 
 def semantic(evaluation: Evaluation) -> SemanticScores:

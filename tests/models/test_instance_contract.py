@@ -146,6 +146,34 @@ def test_evaluation_is_deterministic_and_blind_to_its_batch(model: InstanceModel
     torch.testing.assert_close(together[1].scores, alone[0].scores, rtol=1e-4, atol=1e-5)
 
 
+def test_export_gives_the_same_raw_output(model: InstanceModel) -> None:
+    """All that an image goes through whatever is in it."""
+    model.eval()
+    pictures = images(model, 64, 96, count=1)
+    exported = torch.export.export(model, (pictures,)).module()
+    with torch.inference_mode():
+        ours, expected = exported(pictures), model(pictures)
+    assert ours.size == expected.size
+    for name in ("features", "objectness", "deltas"):
+        levels = zip(getattr(ours, name), getattr(expected, name), strict=True)
+        for one, two in levels:
+            torch.testing.assert_close(one, two)
+
+
+def test_heads_are_exported_for_any_number_of_regions(model: InstanceModel) -> None:
+    """:meth:`InstanceModel.decode` as a whole cannot be: how many regions there are, and of which
+    size each, depends on what is found, and masks end as RLE."""
+    model.eval()
+    assert model.heads
+    for name, shape in model.heads.items():
+        head = model.get_submodule(name)
+        few, many = torch.randn(3, *shape), torch.randn(7, *shape)
+        number = torch.export.Dim("regions", min=2, max=1000)
+        exported = torch.export.export(head, (few,), dynamic_shapes=({0: number},)).module()
+        with torch.inference_mode():
+            torch.testing.assert_close(exported(many), head(many))
+
+
 def test_a_copy_of_the_weights_finds_the_same(
     model: InstanceModel, request: pytest.FixtureRequest
 ) -> None:

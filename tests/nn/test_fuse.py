@@ -70,6 +70,36 @@ def test_shared_modules_are_left_alone() -> None:
         torch.testing.assert_close(folded(images), model(images))
 
 
+class Levels(nn.Module):
+    """One convolution, norm and activation for every level; another norm sometimes follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.act = nn.ReLU(inplace=True)
+        self.mixed = nn.Conv2d(4, 4, 1)
+        self.one, self.two = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.act(self.norm(self.conv(x)))
+        coarse = self.act(self.norm(self.conv(x[..., ::2, ::2])))
+        return torch.cat(
+            [self.one(self.mixed(fine)).flatten(1), self.two(self.mixed(coarse)).flatten(1)], 1
+        )
+
+
+def test_what_looks_at_each_level_is_folded_and_fused() -> None:
+    model, images = scramble(Levels()), torch.randn(2, 3, 8, 8)
+    folded = fold_batch_norms(model, images)
+    assert norms(folded) == 2  # nothing is folded where a norm follows only at one level
+    fused = fuse_activations(folded, images)
+    if torch.backends.mkldnn.is_available():
+        assert isinstance(fused.get_submodule("act"), nn.Identity)
+    with torch.inference_mode():
+        for one in (folded, fused):
+            torch.testing.assert_close(one(images), model(images), rtol=1e-4, atol=1e-5)
+
+
 class Residual(nn.Module):
     """A block that adds to a convolution's output in place, as timm's ResNets do."""
 

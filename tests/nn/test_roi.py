@@ -119,6 +119,18 @@ def test_crop_and_resize_is_the_bilinear_sample_of_grid_sample() -> None:
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
+def test_rounding_takes_no_sample_of_a_box_at_the_border_outside() -> None:
+    """Of one in forty the last sample is computed to lie a rounding error beyond."""
+    low = torch.rand(2000, 2, generator=torch.Generator().manual_seed(0)) * 0.9
+    boxes = torch.cat([low, torch.ones(2000, 2)], 1)
+    images = torch.zeros(2000, dtype=torch.int64)
+    pooled = crop_and_resize(torch.ones(1, 1, 128, 96), boxes, images, 7)
+    torch.testing.assert_close(pooled, torch.ones(2000, 1, 7, 7))
+    boxes[:, 2:] += 1e-3  # a tenth of a feature
+    beyond = crop_and_resize(torch.ones(1, 1, 128, 96), boxes, images, 7)
+    assert not beyond[..., -1].any() and not beyond[..., -1, :].any()
+
+
 def test_levels() -> None:
     sides = torch.tensor([0.0, 1, 111.9, 112, 223.9, 224, 316, 317, 447, 448, 5000])
     strides = (4, 8, 16, 32)

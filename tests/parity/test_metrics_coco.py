@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from pycocotools.cocoeval import COCOeval
 
-from tests.metrics.drawn_objects import as_coco, draw_image
+from tests.metrics.drawn_objects import SIZE, as_coco, draw_image
 from vitrail.metrics import CocoAP, CocoObjects
+from vitrail.result import Masks
 
 PYCOCOTOOLS = f"pycocotools-{version('pycocotools')}"
 CLASSES = 3
@@ -78,13 +79,44 @@ def test_proposals_with_more_detections(reference: str) -> None:
 def test_few_detections_count(kind: str, reference: str) -> None:
     """Limits below the detections of an image, on both the ranks and the precision."""
     rng = np.random.default_rng(21)
-    images = [draw_image(rng, 1) for _ in range(20)]
-    theirs = evaluate(images, kind, [1, 2, 5], agnostic=False)
-    ours = score(images, kind, [1, 2, 5], agnostic=False).compute()
+    compare([draw_image(rng, 1) for _ in range(20)], kind, [1, 2, 5])
+
+
+@pytest.mark.parametrize("reference", [PYCOCOTOOLS])
+@pytest.mark.parametrize("kind", ["box", "mask"])
+def test_more_than_a_hundred_detections_count(kind: str, reference: str) -> None:
+    """Nuclei: more objects of a class in an image than COCO's limit, and a limit above them."""
+    rng = np.random.default_rng(22)
+    images = []
+    for _ in range(2):
+        corners = np.argwhere(np.ones((12, 16), bool)) * 12 + rng.integers(0, 3, (192, 2))
+        crops = [np.ones(rng.integers(5, 10, 2), bool) for _ in corners]
+        truth = Masks.from_crops(
+            ((y, x, crop) for (y, x), crop in zip(corners.tolist(), crops, strict=True)), SIZE
+        )
+        moved = np.maximum(corners - rng.integers(0, 3, corners.shape), 0)
+        found = Masks.from_crops(
+            ((y, x, crop) for (y, x), crop in zip(moved.tolist(), crops, strict=True)), SIZE
+        )
+        ids, scores = np.zeros(192, int), rng.random(192).round(2)
+        images.append(
+            (
+                CocoObjects(ids, truth.boxes().astype(float), truth),
+                CocoObjects(ids, found.boxes().astype(float), found, scores),
+            )
+        )
+    assert compare(images, kind, [1, 10, 400]) > 1.2 * compare(images, kind, [1, 10, 100])
+
+
+def compare(images: list, kind: str, limits: list[int]) -> float:
+    """Every number of ours against pycocotools' at its last limit; the AP."""
+    theirs = evaluate(images, kind, limits, agnostic=False)
+    ours = score(images, kind, limits, agnostic=False).compute()
     precision = theirs.eval["precision"]
     for name, a in (("AP", 0), ("AP_small", 1), ("AP_medium", 2), ("AP_large", 3)):
         values = precision[:, :, :, a, 2]
         values = values[values > -1]
         expected = values.mean() if values.size else np.nan
         assert ours[name] == pytest.approx(expected, abs=1e-9, nan_ok=True), name
-    assert [ours[f"AR@{n}"] for n in (1, 2, 5)] == pytest.approx(list(theirs.stats[6:9]), abs=1e-9)
+    assert [ours[f"AR@{n}"] for n in limits] == pytest.approx(list(theirs.stats[6:9]), abs=1e-9)
+    return ours["AP"]

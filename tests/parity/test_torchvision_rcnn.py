@@ -8,24 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torchvision.models import detection
+from torch import Tensor
 
-from tests.drawn_weights import randomise
+from tests.drawn_rcnn import FUNCTIONS, networks
 from vitrail.models.base import Frame
 from vitrail.models.instances import Detections, RawDetections
-from vitrail.models.maskrcnn.arguments import MaskRCNNArguments
-from vitrail.models.maskrcnn.build import build_mask_rcnn
-from vitrail.models.maskrcnn.families import FAMILIES
 from vitrail.models.maskrcnn.network import MaskRCNN
 from vitrail.weights.importers.torchvision_detection import from_torchvision_detection
 
 TORCHVISION = f"torchvision-{version('torchvision')}"
-FUNCTIONS = {
-    "maskrcnn_resnet50_fpn": "torchvision",
-    "maskrcnn_resnet50_fpn_v2": "torchvision-v2",
-    "fasterrcnn_resnet50_fpn": "torchvision",
-}
 PROPOSALS, OBJECTS = 300, 40
 
 
@@ -43,30 +34,7 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module", params=FUNCTIONS, ids=lambda name: f"{TORCHVISION}-{name}")
 def run(request: pytest.FixtureRequest) -> Run:
-    torch.manual_seed(0)
-    theirs = getattr(detection, request.param)(
-        weights=None,
-        weights_backbone=None,
-        num_classes=7,
-        min_size=192,
-        max_size=300,
-        rpn_post_nms_top_n_test=PROPOSALS,
-        box_detections_per_img=OBJECTS,
-    ).eval()
-    draw(theirs)
-    family = FAMILIES[FUNCTIONS[request.param]]
-    arguments = MaskRCNNArguments.model_validate(
-        {
-            **family,
-            "classes": 6,
-            "masks": request.param.startswith("mask"),
-            "norm_eps": 1e-5,  # without weights torchvision builds plain batch norms
-            "proposals": {**family["proposals"], "kept": PROPOSALS},  # pyright: ignore
-            "detection": {"max_detections": OBJECTS},
-        }
-    )
-    ours = build_mask_rcnn(arguments).eval()
-    ours.load_state_dict(from_torchvision_detection(theirs.state_dict()))
+    theirs, ours = networks(request.param, 192, 300, proposals=PROPOSALS, objects=OBJECTS)
     dice = torch.Generator().manual_seed(5)
     images = [torch.rand(3, *size, generator=dice) for size in ((150, 230), (260, 170))]
     with torch.inference_mode():
@@ -78,26 +46,6 @@ def run(request: pytest.FixtureRequest) -> Run:
         ]
         raw = ours(batch.tensors)
         return Run(theirs, ours, batch, frames, expected, raw, ours.decode(raw, frames))
-
-
-def draw(network: nn.Module) -> None:
-    """Weights whose scores and boxes are spread as a trained network's are."""
-    randomise(network)
-    dice = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for name, tensor in network.named_parameters():
-            if tensor.ndim == 1:
-                continue
-            if "inner_blocks" in name:  # an encoder that nobody trained lets the signal grow
-                tensor *= 1e-3
-            elif "box_head" in name and tensor.ndim == 2:
-                tensor.normal_(0, (2 / tensor.shape[1]) ** 0.5, generator=dice)
-            elif "bbox_pred" in name:
-                tensor.normal_(0, 0.01, generator=dice)
-            elif "mask_fcn_logits" in name:  # what it reads is positive; masks have two sides
-                tensor -= tensor.mean(1, keepdim=True)
-            elif "cls_score" in name or "cls_logits" in name:
-                tensor.normal_(0, 0.05, generator=dice)
 
 
 def test_proposals_are_equal(run: Run) -> None:

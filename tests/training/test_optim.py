@@ -111,3 +111,22 @@ def test_norms_may_keep_their_statistics() -> None:
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     assert norms and not any(norm.training or norm.weight.requires_grad for norm in norms)
     assert all(p.requires_grad for p in model.parameters() if p.ndim > 1)
+
+
+def test_what_was_frozen_is_thawed_at_the_end() -> None:
+    model = build("unet", {"classes": 2, "encoder": "mobilenetv2_035"})
+    kept = next(model.get_submodule("head").parameters()).requires_grad_(False)
+    first = Frozen(model, config(epochs=2, freeze_encoder=True, freeze_norms=True))
+    model.train()
+    first.begin(1)
+    assert not any(p.requires_grad for p in model.get_submodule("encoder").parameters())
+    first.end()
+    second = Frozen(model, config(freeze_stages=1))
+    model.train()
+    second.begin(1)
+    idle = {name for name, p in model.named_parameters() if not p.requires_grad}
+    stem = ("encoder.net.conv_stem.", "encoder.net.bn1.")
+    assert not kept.requires_grad  # nobody's business but the caller's
+    assert {name for name in idle if not name.startswith(stem)} == {
+        name for name, p in model.named_parameters() if p is kept
+    }

@@ -96,10 +96,9 @@ def evaluate(
     faults = [problem for problem in dataset.problems if problem.severity == "error"]
     for fault in faults[:5]:
         print(f"error: {fault}", file=sys.stderr)
-    segmenter = load(
-        model, weights, device=device, precision=precision, **parse_settings(settings or [])
-    )
-    subject = describe(segmenter, model, weights, data, dataset.format, name)
+    params = parse_settings(settings or [])
+    segmenter = load(model, weights, device=device, precision=precision, **params)
+    subject = describe(segmenter, model, weights, data, dataset.format, name, params)
     asked = Settings(
         mapping=parse_maps(maps or []),
         batch_size=batch_size,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
+    from vitrail.evaluate.instances import InstanceScores
     from vitrail.evaluate.run import Evaluation
     from vitrail.evaluate.semantic import SemanticScores
 
@@ -20,11 +21,15 @@ def show(evaluation: Evaluation, protocol: str) -> None:
 
     console = Console(markup=False, highlight=False)
     if isinstance(evaluation.scores, InstanceScores):
-        _show_objects(console, evaluation.scores.totals())
+        _show_objects(console, evaluation.scores)
     else:
         _show_classes(console, evaluation.scores)
     console.print(protocol)
-    if evaluation.settings.explain and not isinstance(evaluation.scores, InstanceScores):
+    if not evaluation.settings.explain:
+        return
+    if isinstance(evaluation.scores, InstanceScores):
+        _explain_objects(console, evaluation.scores)
+    else:
         _show_explanation(console, evaluation.scores)
 
 
@@ -67,16 +72,70 @@ def _show_classes(console: Console, scores: SemanticScores) -> None:
         console.print(f"in neither truth nor prediction: {names}")
 
 
-def _show_objects(console: Console, totals: Mapping[str, Mapping[str, float]]) -> None:
-    from rich.table import Table
+def _show_objects(console: Console, scores: InstanceScores) -> None:
+    from vitrail.evaluate.object_protocols import BOWL, STARDIST
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("")
-    for kind in totals:
-        table.add_column(kind, justify="right")
+    totals = scores.totals()
+    table = _table("", *totals)
     for name in next(iter(totals.values())):
         table.add_row(name, *(_score(numbers[name], None) for numbers in totals.values()))
     console.print(table)
+    told = scores.one_to_one()
+    if not told:
+        return
+    first, best = scores.sweep.score_thresholds[0], scores.best_threshold()
+    found = _table(f"TP / (TP + FP + FN), scores from {first:g}", "IoU 0.50", "mean 0.50 to 0.95")
+    for name, key in ((STARDIST, "pooled_ap"), (BOWL, "dsb_ap")):
+        numbers = told[first]
+        found.add_row(name, _score(numbers[f"{key}@0.5"], None), _score(numbers[key], None))
+    console.print()
+    console.print(found)
+    if best is not None and best != first:
+        numbers = told[best]
+        console.print(
+            f"The pooled mean is greatest with scores from {best:g}: pooled"
+            f" {numbers['pooled_ap@0.5']:.4f} and {numbers['pooled_ap']:.4f}, mean over images"
+            f" {numbers['dsb_ap@0.5']:.4f} and {numbers['dsb_ap']:.4f}. Choose the threshold on"
+            " other images than those you report (--split train, then --set score_threshold=...)."
+        )
+    console.print()
+
+
+def _explain_objects(console: Console, scores: InstanceScores) -> None:
+    from vitrail.evaluate.object_protocols import explain_objects
+
+    table = _table("protocol", "IoU 0.50", "mean 0.50 to 0.95", "used by")
+    table.title = "the same objects under other protocols"
+    table.title_justify = "left"
+    for one in explain_objects(scores):
+        cells = (_score(value, None) for value in (one.at_half, one.mean))
+        table.add_row(one.name, *cells, one.used_by)
+    console.print()
+    console.print(table)
+    told = scores.one_to_one()
+    if not told:
+        return
+    swept = _table("scores from", "pooled, IoU 0.50", "pooled, mean", "by image, 0.50", "mean")
+    swept.title = "TP / (TP + FP + FN) by score threshold"
+    swept.title_justify = "left"
+    for threshold, numbers in told.items():
+        keys = ("pooled_ap@0.5", "pooled_ap", "dsb_ap@0.5", "dsb_ap")
+        swept.add_row(f"{threshold:g}", *(_score(numbers[key], None) for key in keys))
+    console.print()
+    console.print(swept)
+
+
+def _table(first: str, *headings: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(first, overflow="fold")
+    for heading in headings:
+        if heading == "used by":
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right")
+    return table
 
 
 def _show_explanation(console: Console, scores: SemanticScores) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from vitrail.atomic import make_folder
 from vitrail.digest import digests
 from vitrail.errors import SourceError
-from vitrail.evaluate.instances import InstanceScores
+from vitrail.evaluate.instances import COCO_MOST, InstanceScores
+from vitrail.evaluate.object_protocols import explain_objects
 from vitrail.evaluate.pictures import confusion_picture, curves_picture
 from vitrail.evaluate.protocols import explain
 from vitrail.evaluate.run import Evaluation
@@ -36,6 +37,8 @@ class Subject:
     data: str
     format: str
     split: str
+    params: Mapping[str, object]
+    """Of the model, as it was loaded with."""
 
 
 def describe(
@@ -45,12 +48,13 @@ def describe(
     data: Path,
     format: str,
     split: str,
+    params: Mapping[str, object],
 ) -> Subject:
     """The facts of a run; reads the file of weights once for its checksum.
 
     Parameters
     ----------
-    model, weights : as they were given to ``vitrail.load``
+    model, weights, params : as they were given to ``vitrail.load``
     """
     entry = find(model)
     file = weights or (entry.path if entry else Path(model))
@@ -68,6 +72,7 @@ def describe(
         str(data),
         format,
         split,
+        dict(params),
     )
 
 
@@ -75,23 +80,15 @@ def protocol(evaluation: Evaluation, subject: Subject) -> str:
     """How the numbers came about, in one paragraph."""
     scores, settings = evaluation.scores, evaluation.settings
     digest = f" (sha256 {subject.sha256[:12]})" if subject.sha256 else ""
+    chosen = "".join(f", {name}={json.dumps(value)}" for name, value in subject.params.items())
     who = (
-        f"{subject.model}{digest} on {subject.device}, {subject.precision}; {subject.data},"
+        f"{subject.model}{digest} on {subject.device}, {subject.precision}{chosen}; {subject.data},"
         f" split {subject.split}, {_many(evaluation.images, 'image')}"
     )
     if evaluation.failures:
         who += f" ({len(evaluation.failures)} left out: they could not be read or segmented)"
     if isinstance(scores, InstanceScores):
-        masks = "masks and boxes"
-        if scores.unmasked:
-            verb = "has" if scores.unmasked == 1 else "have"
-            masks = f"boxes only: {_many(scores.unmasked, 'object')} {verb} no mask"
-        how = (
-            f"COCO's protocol: {masks}; {_many(scores.objects, 'object')}; AP over IoU 0.50 to"
-            " 0.95, at most 100 detections of a class in an image, crowds neither right nor wrong,"
-            " classes without objects left out of the means; at original image size"
-        )
-        return f"Protocol: {how}. {who}.{_renamed(scores)}"
+        return f"Protocol: {_of_objects(scores)}. {who}.{_renamed(scores)}"
     counts, ground = scores.counts, scores.matching.background
     void = f"{counts.void / max(1, counts.pixels):.2%} void pixels left out"
     if counts.skipped:
@@ -136,9 +133,19 @@ def to_json(evaluation: Evaluation, subject: Subject) -> dict[str, Any]:
     if isinstance(scores, InstanceScores):
         content |= {
             "objects": scores.objects,
+            "objects_without_mask": scores.unmasked,
+            "max_detections": scores.most,
+            "images_capped": scores.capped,
             "scores": scores.totals(),
             "ap_per_class": _by_name(match.classes, scores.by_class()),
+            "one_to_one": [
+                {"score_threshold": threshold, **numbers}
+                for threshold, numbers in scores.one_to_one().items()
+            ],
+            "best_score_threshold": scores.best_threshold(),
         }
+        if evaluation.settings.explain:
+            content["explain"] = {"protocols": [asdict(one) for one in explain_objects(scores)]}
         return _plain(content)
     by_class, intervals = scores.by_class(), scores.class_intervals()
     truth = scores.matrix().counts.sum(axis=1)
@@ -197,6 +204,38 @@ def write_files(evaluation: Evaluation, content: Mapping[str, Any], folder: Path
         if picture is not None:
             files.append(write_picture(folder / name, picture))
     return files
+
+
+def _of_objects(scores: InstanceScores) -> str:
+    """How the numbers of objects came about."""
+    compared = "masks and boxes" if scores.compares_masks else "boxes only"
+    if not scores.outlined:
+        compared += ": the model finds no masks"
+    elif not scores.compares_masks:
+        compared += f": {_many(scores.unmasked, 'object')} and no masks"
+    most = "COCO's own limit"
+    if scores.most > COCO_MOST:
+        most = f"the model's max_detections; COCO's is {COCO_MOST}"
+    how = (
+        f"COCO's protocol: {compared}; {_many(scores.objects, 'object')}; AP over IoU 0.50 to"
+        f" 0.95, at most {scores.most} detections of a class in an image ({most}), crowds neither"
+        " right nor wrong, classes without objects left out of the means; at original image size"
+    )
+    if scores.capped:
+        how += f"; {_many(scores.capped, 'image')} had more objects than the model may tell"
+    if not scores.compares_masks:
+        return how
+    if scores.unmasked:
+        how += (
+            f"; {_many(scores.unmasked, 'object')} with a box only: as masks neither right nor"
+            " wrong"
+        )
+    return (
+        f"{how}. One to one: TP / (TP + FP + FN) of masks of scores from"
+        f" {scores.sweep.score_thresholds[0]:g} on, paired within their class at an IoU of at least"
+        " the threshold; of overlapping detections the surer one has the pixels; images without"
+        " objects and detections left out of the mean over images"
+    )
 
 
 def _many(number: int, what: str) -> str:

@@ -16,6 +16,7 @@ from vitrail.evaluate.instances import InstanceScores
 from vitrail.evaluate.semantic import SemanticScores
 from vitrail.evaluate.settings import Settings
 from vitrail.image import Image
+from vitrail.predict.instances import InstanceNetwork
 from vitrail.predict.segmenter import Segmenter
 from vitrail.result import InstanceResult, Result, SemanticResult
 
@@ -47,8 +48,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on one split of a data set, at original image size.
 
-    Label maps are scored by pixels (:class:`SemanticScores`), objects by COCO's rules
-    (:class:`InstanceScores`); which of the two, the model's results say. Images are read,
+    Label maps are scored by pixels (:class:`SemanticScores`), objects by COCO's rules and one to
+    one (:class:`InstanceScores`); which of the two, the model's results say. Images are read,
     predicted and forgotten; some hundred bytes of each stay.
 
     Parameters
@@ -158,7 +159,11 @@ class _Run:
             matching = match_classes(result.classes, None, space, mapping)
             # Objects carry the ids of the data set's own space, its background among them.
             truth = np.array([matching.void if i is None else matching.truth[i] for i in table])
-            return InstanceScores(replace(matching, truth=truth))
+            engine = self.segmenter.engine
+            detection = engine.detection if isinstance(engine, InstanceNetwork) else None
+            return InstanceScores(
+                replace(matching, truth=truth), detection, explain=self.settings.explain
+            )
         raise ParameterError(
             f"{self.segmenter.name} answers in {result.kind}, which have no classes to compare with"
             " labels; evaluate a method that gives a class to each pixel (`vitrail models list`)"

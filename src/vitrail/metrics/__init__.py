@@ -10,6 +10,7 @@ from vitrail.metrics.coco_ap import CocoAP
 from vitrail.metrics.coco_match import CocoObjects
 from vitrail.metrics.confusion import ConfusionMatrix
 from vitrail.metrics.contour import BoundaryF, BoundaryIoU
+from vitrail.metrics.object_sweep import ObjectSweep
 from vitrail.metrics.objects import ObjectScores
 from vitrail.metrics.panoptic import PanopticMap, PanopticQuality
 from vitrail.metrics.per_image import Aggregation, PerImage
@@ -27,6 +28,7 @@ __all__ = [
     "Empty",
     "Metric",
     "ObjectScores",
+    "ObjectSweep",
     "PanopticMap",
     "PanopticQuality",
     "PerImage",

@@ -26,6 +26,9 @@ _WHOLE_IMAGE = 224
 _JUST_BELOW = 1e-6
 """Added to a level before it is rounded down: a side of exactly 224 px must reach its level."""
 
+_ROUNDING = 1e-4
+"""In features: how far the last sample of a box on the border can miss the border in float32."""
+
 Axis = tuple[Tensor, Tensor]
 """``(R, size, N)`` int32 positions along an axis and float32 weights: what each bin adds up."""
 
@@ -140,7 +143,8 @@ def crop_and_resize(feature: Tensor, boxes: Tensor, images: Tensor, size: int) -
 
     Returns
     -------
-    ``(R, C, size, size)`` in the feature's number format; samples outside the feature map are 0.
+    ``(R, C, size, size)`` in the feature's number format; samples outside the feature map are 0,
+    by more than rounding.
     """
     height, width = feature.shape[-2:]
     x1, y1, x2, y2 = boxes.unbind(1)
@@ -159,14 +163,15 @@ def _aligned_axis(start: Tensor, length: Tensor, size: int, samples: int, limit:
 
 
 def _resized_axis(low: Tensor, high: Tensor, size: int, limit: int) -> Axis:
-    """As TensorFlow computes it: a rounding error decides whether the last sample is outside."""
+    """As TensorFlow computes it, but for a sample that only rounding takes outside: there it is 0,
+    so that the last bit of a box at the border decides over a whole row of its features."""
     if size > 1:
         step = (high - low) * (limit - 1) / (size - 1)
         bins = torch.arange(size, device=low.device, dtype=low.dtype)
         places = (low * (limit - 1))[:, None] + bins * step[:, None]
     else:
         places = (0.5 * (low + high) * (limit - 1))[:, None]
-    inside = (places >= 0) & (places <= limit - 1)
+    inside = (places >= -_ROUNDING) & (places <= limit - 1 + _ROUNDING)
     positions, weights = _neighbours(places.clamp(0, limit - 1), inside.float(), limit)
     return positions.unflatten(1, (size, 2)), weights.unflatten(1, (size, 2))
 

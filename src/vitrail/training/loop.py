@@ -169,13 +169,16 @@ class Training:
             callback.on_start(run)
         sizes = crop_sizes(config)
         reason = "all epochs done"
-        with StopRequest() as request:
-            while progress.epoch <= config.epochs:
-                if config.patience and out_of_patience(progress.history, config):
-                    reason = f"no better {monitor} in {config.patience} epochs"
-                    break
-                self._epoch(sizes[progress.epoch - 1], callbacks, request)
-                self._score(sizes[progress.epoch - 1], callbacks, command)
+        try:
+            with StopRequest() as request:
+                while progress.epoch <= config.epochs:
+                    if config.patience and out_of_patience(progress.history, config):
+                        reason = f"no better {monitor} in {config.patience} epochs"
+                        break
+                    self._epoch(sizes[progress.epoch - 1], callbacks, request)
+                    self._score(sizes[progress.epoch - 1], callbacks, command)
+        finally:
+            self.stepper.frozen.end()
         best = best_epoch(progress.history, monitor)
         scoring = self.task.scoring
         outcome = Outcome(self.best_path, best, tuple(progress.history), reason, monitor, scoring)

@@ -90,7 +90,9 @@ def rate_share(progress: float, config: TrainConfig) -> float:
 class Frozen:
     """Keeps parts of a network as they are: the encoder, its first stages, the batch norms.
 
-    What is frozen has no gradients, and its batch norms keep their statistics.
+    What is frozen has no gradients, and its batch norms keep their statistics. What had none
+    before stays as it is, and :meth:`end` leaves the network as it came: another training of it
+    may freeze other parts.
 
     Raises
     ------
@@ -109,14 +111,13 @@ class Frozen:
             raise ConfigError(f"train.freeze_stages={config.freeze_stages}: the network {has}")
         self.stages = stages[: config.freeze_stages]
         self.has_encoder = bool(names)
+        self.before = {name: one.requires_grad for name, one in model.named_parameters()}
 
     def begin(self, epoch: int) -> None:
         """Freeze or thaw for an epoch (from 1); after ``model.train()``."""
-        whole = epoch <= self.epochs
-        if self.has_encoder and self.epochs:
-            self.model.get_submodule("encoder").requires_grad_(not whole)
-        if self.has_encoder and whole:
-            self.model.get_submodule("encoder").eval()
+        self.end()
+        if self.has_encoder and epoch <= self.epochs:
+            self.model.get_submodule("encoder").requires_grad_(False).eval()
         for name, parameter in self.model.named_parameters():
             if self._in_frozen_stage(name):
                 parameter.requires_grad_(False)
@@ -127,6 +128,11 @@ class Frozen:
                 module.training = False
             if self.norms and norm:
                 module.eval().requires_grad_(False)
+
+    def end(self) -> None:
+        """Give back the gradients that were taken away."""
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(self.before[name])
 
     def _in_frozen_stage(self, name: str) -> bool:
         return name.startswith("encoder.") and _stage(name) in self.stages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from vitrail.data.sample import Instance, Sample, SampleSource
 from vitrail.data.transforms import InstanceExample, crop_of, resized_example
-from vitrail.evaluate.instances import coco_truth
+from vitrail.evaluate.instances import coco_truths
 from vitrail.metrics import CocoAP, CocoObjects
 from vitrail.models.base import Frame
 from vitrail.models.instances import Detections, InstanceModel
@@ -128,24 +128,8 @@ class _Items(Dataset[_Item]):
         batch, (frame,) = to_batch([sample.image], self.preprocessing, stride=self.stride)
         height, width = batch.shape[-2:]
         example = resized_example(sample, frame.resized, frame.corner, (height, width))
-        known = _known(sample)
+        known = coco_truths([(one.class_id, one) for one in sample.instances or ()], sample.size)
         return _Item(index, batch, frame, example, {kind: known[kind] for kind in self.kinds})
-
-
-def _known(sample: Sample) -> dict[str, CocoObjects]:
-    """Of which only a box is known may be found or not as far as masks are concerned: there it is
-    treated as a crowd."""
-    truth = [(one.class_id, one) for one in sample.instances or ()]
-    boxes = coco_truth(truth, sample.size)
-    if boxes.masks is not None:
-        return {"box": boxes, "mask": boxes}
-    bare = np.array([one.mask is None for _, one in truth], bool)
-    masks = replace(
-        boxes,
-        masks=_masks([one for _, one in truth], sample.size),
-        crowd=boxes.is_crowd() | bare,
-    )
-    return {"box": boxes, "mask": masks}
 
 
 def _masks(found: Sequence[Instance], size: tuple[int, int]) -> Masks:

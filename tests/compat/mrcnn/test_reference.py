@@ -1,11 +1,9 @@
 """matterport's Mask R-CNN (commit 3deaec5, TensorFlow 2.15): the same numbers through its calls.
 
-What is compared with was recorded from the original; it lies in a folder ``matterport`` below the
-one that the environment variable VITRAIL_REFERENCE names, and the tests are skipped without it.
+What is compared with was recorded from the original (:mod:`tests.recorded_matterport`).
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 import skimage.io
 
 import vitrail.compat.mrcnn.model as modellib
+from tests.recorded_matterport import recorded_folder, share_equal, unpacked
 from vitrail.compat.mrcnn import coco, utils
 from vitrail.compat.mrcnn._molding import unmold_detections
 
@@ -23,13 +22,7 @@ pytestmark = pytest.mark.data
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    root = os.environ.get("VITRAIL_REFERENCE")
-    if not root:
-        pytest.skip("set VITRAIL_REFERENCE to the folder that holds the recorded references")
-    found = Path(root) / "matterport"
-    if not found.exists():
-        pytest.skip(f"{found} is absent")
-    return found
+    return recorded_folder()
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +86,8 @@ def test_detections_go_to_the_image(units: dict[str, np.ndarray]) -> None:
     assert np.array_equal(rois, units["unmoldet_rois"]) and rois.dtype == np.int32
     assert np.array_equal(class_ids, units["unmoldet_class_ids"])
     assert np.array_equal(scores, units["unmoldet_scores"])
-    assert np.array_equal(full, unpacked(units["unmoldet_masks_packed"], height, width))
-
-
-def unpacked(bits: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Masks ``(H, W, N)``, of which the recording holds a row of bits each."""
-    flat = np.unpackbits(bits, axis=1, count=height * width)
-    return flat.reshape(-1, height, width).astype(bool).transpose(1, 2, 0)
+    expected = unpacked(units["unmoldet_masks_packed"], height, width)
+    assert np.array_equal(full, expected.transpose(1, 2, 0))
 
 
 class InferenceConfig(coco.CocoConfig):
@@ -112,7 +100,6 @@ class InferenceConfig(coco.CocoConfig):
 
 @pytest.mark.parametrize("layout", ["keras208", "keras215"])
 def test_detections_of_a_photo(layout: str, folder: Path, tmp_path: Path) -> None:
-    """At least 97 % equal in class, box and mask; the original keeps 50 of 51 against itself."""
     pytest.importorskip("h5py")
     path = tmp_path / "mask_rcnn_small.h5"
     kit = [sys.executable, folder / "kitgen.py", "small", path, "--layout", layout]
@@ -121,20 +108,7 @@ def test_detections_of_a_photo(layout: str, folder: Path, tmp_path: Path) -> Non
     model = modellib.MaskRCNN(mode="inference", model_dir=tmp_path, config=config, device="cpu")
     model.load_weights(path, by_name=True)
     (found,) = model.detect([skimage.io.imread(folder / "small_img0.png")])
-    expected = dict(np.load(folder / "small_img0.npz"))
-    height, width, count = expected["masks_shape"]
-    masks = unpacked(expected["masks_packed"], height, width)
-
-    rest = list(range(len(found["rois"])))
-    for number in range(count):
-        for other in rest:
-            same = found["class_ids"][other] == expected["class_ids"][number]
-            if not (same and np.array_equal(found["rois"][other], expected["rois"][number])):
-                continue
-            ours, theirs = found["masks"][..., other], masks[..., number]
-            if (ours & theirs).sum() >= 0.999 * (ours | theirs).sum():
-                assert abs(found["scores"][other] - expected["scores"][number]) < 1e-3
-                rest.remove(other)
-                break
-    equal = len(found["rois"]) - len(rest)
-    assert equal >= 0.97 * max(count, len(found["rois"]))
+    stages = dict(np.load(folder / "small_img0.npz"))
+    masks = found["masks"].transpose(2, 0, 1)
+    equal = share_equal(stages, found["class_ids"], found["rois"], found["scores"], masks)
+    assert equal >= 0.97

@@ -104,7 +104,6 @@ class Job:
         scored = spread(len(dataset_val.image_ids), config.VALIDATION_STEPS * config.BATCH_SIZE)
         sources = Sources(rounds, DatasetSource(dataset_val, dataset_val.image_ids[scored]))
         folder = self.logs.path / f"epochs-{first + 1:04d}-{self.epochs:04d}"
-        self.network.requires_grad_(True)  # an earlier call may have frozen some of it
         with serial_opencv(), _weighted(self.network, config.LOSS_WEIGHTS), ExitStack() as closing:
             training = Training(recipe, folder, sources, self.network, overwrite=True)
             watching = [

@@ -34,6 +34,8 @@ class ProposalHead(nn.Module):
         self.convs = nn.ModuleList(
             nn.Conv2d(width, channels, 3, padding=1) for width in widths[:-1]
         )
+        # As modules they can be fused with the convolutions before them.
+        self.activations = nn.ModuleList(nn.ReLU(inplace=True) for _ in self.convs)
         self.objectness = nn.Conv2d(channels, anchors, 1)
         self.deltas = nn.Conv2d(channels, 4 * anchors, 1)
         for layer in (*self.convs, self.objectness, self.deltas):
@@ -46,8 +48,8 @@ class ProposalHead(nn.Module):
         objectness: list[Tensor] = []
         deltas: list[Tensor] = []
         for x in levels:
-            for conv in self.convs:
-                x = conv(x).relu_()
+            for conv, activation in zip(self.convs, self.activations, strict=True):
+                x = activation(conv(x))
             objectness.append(self.objectness(x))
             deltas.append(self.deltas(x))
         return tuple(objectness), tuple(deltas)
