@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow check docs bench clean
+.PHONY: demo test test-slow notebooks check docs bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,10 @@ test: check
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# All walkthroughs from top to bottom; `make test` runs the first, `make test-slow` the others, too.
+notebooks: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/notebooks
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -28,6 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_is_small_and_holds_the_model_and_no_tests(wheel: Path) -> None:
     assert wheel.stat().st_size < LIMIT
     names = zipfile.ZipFile(wheel).namelist()
+    assert "vitrail/weights/packaged/nuclei-maskrcnn-mobilenetv2.safetensors" in names
     assert "vitrail/weights/packaged/subjects-unet-mobilenetv2.safetensors" in names
     assert "vitrail/py.typed" in names
     assert not [name for name in names if "test" in name or name.endswith((".jpg", ".png"))]

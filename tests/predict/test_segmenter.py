@@ -50,6 +50,25 @@ def test_the_packaged_model_finds_cat_and_astronaut() -> None:
     assert (astronaut.labels == 2).mean() < 0.01
 
 
+@pytest.mark.parametrize("bright", [False, True])
+def test_the_packaged_nuclei_model_counts_drawn_cells(bright: bool) -> None:
+    """Twenty blurred ellipses of several sizes on a dark ground; and dark ones on a bright one."""
+    dice = np.random.default_rng(0)
+    picture = np.full((256, 256), 12, np.uint8)
+    for index in range(20):
+        centre = (30 + 50 * (index % 5), 32 + 64 * (index // 5))
+        axes = (int(dice.integers(6, 11)), int(dice.integers(8, 15)))
+        angle, tone = int(dice.integers(180)), int(dice.integers(70, 160))
+        cv2.ellipse(picture, centre, axes, angle, 0, 360, tone, -1)
+    picture = cv2.GaussianBlur(picture, (0, 0), 1.5) + dice.integers(0, 6, picture.shape, np.uint8)
+    found = vitrail.load("nuclei")(255 - picture if bright else picture)
+    assert isinstance(found, vitrail.InstanceResult)
+    assert len(found) == 20
+    assert found.classes == ("nucleus",)
+    area = (picture > 45).sum()
+    assert 0.85 < sum(segment.area for segment in found.segments()) / area < 1.15
+
+
 def test_precisions_agree(exact: vitrail.Segmenter) -> None:
     for photo in (data.chelsea(), data.astronaut(), data.coffee()):
         fast = vitrail.load(DEFAULT_MODEL, precision="bfloat16")(photo)

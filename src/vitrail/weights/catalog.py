@@ -15,7 +15,7 @@ PACKAGED = Path(__file__).parent / "packaged"
 
 DEFAULT_MODEL = "subjects-unet-mobilenetv2"
 
-ALIASES = {"subjects": DEFAULT_MODEL}
+ALIASES = {"subjects": DEFAULT_MODEL, "nuclei": "nuclei-maskrcnn-mobilenetv2"}
 
 
 @dataclass(frozen=True, slots=True)
