@@ -1,6 +1,6 @@
 """Score of the nuclei model on the 85 validation images that its recipe draws.
 
-    python benchmarks/nuclei.py PATH/dsb2018 [--model CHECKPOINT] [--choose 120]
+    python benchmarks/nuclei.py PATH/dsb2018 [--model CHECKPOINT] [--choose 100]
 
 Protocol: through ``segmenter(image)`` at the automatic settings, masks at original image size, one
 to one, TP / (TP + FP + FN) at each IoU threshold from .5 to .95: as the mean over images (the Data

@@ -17,7 +17,9 @@ from vitrail.weights.card import Card, Licences, Preprocessing
 PHOTO = data.chelsea()[:200, :301]
 
 
-def network(architecture: str = "unet", resize: str = "long-side", **params: object) -> Network:
+def network(
+    architecture: str = "unet", resize: str = "long-side", side: int = 96, **params: object
+) -> Network:
     """A small network with random weights; Gated-SCNN draws boundaries, two classes have one
     channel."""
     arguments: dict[str, object] = {"encoder": "mobilenetv2_100", "classes": 3}
@@ -36,7 +38,7 @@ def network(architecture: str = "unet", resize: str = "long-side", **params: obj
         architecture=architecture,
         arguments=arguments,
         classes=tuple(f"c{index}" for index in range(int(str(arguments["classes"])))),
-        preprocessing=Preprocessing(image_size=96, resize=resize),  # pyright: ignore
+        preprocessing=Preprocessing(image_size=side, resize=resize),  # pyright: ignore
         training_data="none",
         training_command="none",
         licences=Licences(code="x", weights="x", training_data="x"),
@@ -106,7 +108,13 @@ def test_stretched_input_and_refinement_work_with_it() -> None:
     torch.testing.assert_close(refined.exp().sum(1), torch.ones(1, *PHOTO.shape[:2]))
 
 
+def test_a_card_may_have_a_side_that_no_user_may_ask_for() -> None:
+    engine = network(side=24)
+    assert logits_of(engine, PHOTO).shape[2:] == (16, 24)
+
+
 def test_one_scale_is_the_size_itself() -> None:
+    torch.testing.assert_close(logits_of(network(scales=1), PHOTO), logits_of(network(), PHOTO))
     torch.testing.assert_close(
         logits_of(network(scales=[1.5]), PHOTO), logits_of(network(image_size=144), PHOTO)
     )
@@ -116,6 +124,7 @@ def test_one_scale_is_the_size_itself() -> None:
     ("params", "told"),
     [
         ({"scales": []}, "at least 1 item"),
+        ({"scales": "0.5,1"}, r"expected a list of numbers, such as \[0.8"),
         ({"scales": [0]}, "greater than 0"),
         ({"scales": [float("nan")]}, "finite"),
         ({"scales": [1, 0.01]}, "0.01 times image_size=288 is 3 px; expected 32 to 8192"),

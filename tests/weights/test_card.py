@@ -3,8 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from vitrail.weights.card import Card, Preprocessing
-from vitrail.weights.catalog import DEFAULT_MODEL, find
+from vitrail.weights.card import Preprocessing
 
 
 def test_what_older_cards_said_still_holds() -> None:
@@ -50,18 +49,3 @@ def test_another_size_keeps_the_proportions() -> None:
     assert plain.at_size(32) == Preprocessing(image_size=32)
     with pytest.raises(ValidationError, match="image_size"):
         plain.at_size(8)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"classes": ("cat", "dog", "cat")}, "'cat' more than once"),
-        ({"background": 2}, "background=2"),
-    ],
-)
-def test_classes_have_to_be_told_apart(changed: dict[str, object], message: str) -> None:
-    entry = find(DEFAULT_MODEL)
-    assert entry is not None
-    told = entry.card.model_dump() | {"classes": ("cat", "dog"), "background": None} | changed
-    with pytest.raises(ValueError, match=message):
-        Card.model_validate(told)

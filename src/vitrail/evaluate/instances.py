@@ -133,7 +133,9 @@ class InstanceScores:
 
     def best_threshold(self) -> float | None:
         """The score threshold of the greatest pooled mean, of equal ones the lowest; None where
-        nothing is known."""
+        nothing is known, or there is nothing to find."""
+        if not self.objects:
+            return None
         told = {score: numbers["pooled_ap"] for score, numbers in self.one_to_one().items()}
         known = {score: value for score, value in told.items() if not np.isnan(value)}
         return max(known, key=lambda score: (known[score], -score)) if known else None

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 class _InFloat32(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
-        if input.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        mixed = input.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if not mixed or self.weight.dtype != torch.float32:
             return super().forward(input)
         with torch.autocast("cpu", enabled=False):
             return super().forward(input.float()).to(input.dtype)

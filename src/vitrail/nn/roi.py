@@ -26,8 +26,8 @@ _WHOLE_IMAGE = 224
 _JUST_BELOW = 1e-6
 """Added to a level before it is rounded down: a side of exactly 224 px must reach its level."""
 
-_ROUNDING = 1e-4
-"""In features: how far the last sample of a box on the border can miss the border in float32."""
+_ROUNDING = 2.0**-21
+"""Of a map's side: how far the last sample of a box on the border can miss it in float32."""
 
 Axis = tuple[Tensor, Tensor]
 """``(R, size, N)`` int32 positions along an axis and float32 weights: what each bin adds up."""
@@ -171,7 +171,8 @@ def _resized_axis(low: Tensor, high: Tensor, size: int, limit: int) -> Axis:
         places = (low * (limit - 1))[:, None] + bins * step[:, None]
     else:
         places = (0.5 * (low + high) * (limit - 1))[:, None]
-    inside = (places >= -_ROUNDING) & (places <= limit - 1 + _ROUNDING)
+    missed = max(1e-4, _ROUNDING * limit)
+    inside = (places >= -missed) & (places <= limit - 1 + missed)
     positions, weights = _neighbours(places.clamp(0, limit - 1), inside.float(), limit)
     return positions.unflatten(1, (size, 2)), weights.unflatten(1, (size, 2))
 

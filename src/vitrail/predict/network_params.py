@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from vitrail.errors import ParameterError, nearest
 from vitrail.models.detection_params import DetectionParams
@@ -14,6 +14,15 @@ from vitrail.nn.crf_params import CRFParams
 
 class DetectionLimitWarning(UserWarning):
     """An image has more objects than ``max_detections``; the least certain are left out."""
+
+
+def _listed(value: object) -> object:
+    """A single number as a list of one; what is no list is refused in the user's terms."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError("expected a list of numbers, such as [0.8, 1, 1.25]")
+    return value
 
 
 class NetworkParams(BaseModel):
@@ -31,7 +40,10 @@ class NetworkParams(BaseModel):
     flip: bool = Field(
         False, description="look at the mirrored image, too, and average: twice the time"
     )
-    scales: tuple[Annotated[float, Field(gt=0, le=8, allow_inf_nan=False)], ...] = Field(
+    scales: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=8, allow_inf_nan=False)], ...],
+        BeforeValidator(_listed),
+    ] = Field(
         (1.0,),
         min_length=1,
         max_length=16,

@@ -53,7 +53,9 @@ class Views:
         """The view that comes first, at the size asked for."""
         views: list[Inputs] = []
         for scale in params.scales:
-            side = _side(self.first.preprocessing, stride, scale)
+            side = params.image_size
+            if scale != 1:
+                side = _side(self.first.preprocessing, stride, scale)
             views.append(Inputs(preprocessing, stride, side))
             if params.flip:
                 views.append(Inputs(preprocessing, stride, side, mirrored=True))

@@ -6,7 +6,6 @@ It is written into the metadata of each ``.safetensors`` file, so that the file 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -198,6 +197,4 @@ class Card(BaseModel):
     def _classes_fit(self) -> Card:
         if self.background is not None and not 0 <= self.background < len(self.classes):
             raise ValueError(f"background={self.background} is not one of the classes")
-        if twice := [name for name, count in Counter(self.classes).items() if count > 1]:
-            raise ValueError(f"classes hold {twice[0]!r} more than once")
         return self
