@@ -19,6 +19,7 @@ FUNCTIONS = {
     "maskrcnn_resnet50_fpn": "torchvision",
     "maskrcnn_resnet50_fpn_v2": "torchvision-v2",
     "fasterrcnn_resnet50_fpn": "torchvision",
+    "fasterrcnn_mobilenet_v3_large_fpn": "torchvision-mobilenet",
 }
 """torchvision's functions, and our families."""
 

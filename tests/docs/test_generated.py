@@ -24,7 +24,7 @@ def test_the_tables_of_recipe_keys() -> None:
 def test_the_tables_of_the_detectors() -> None:
     page = read("maskrcnn.md")
     assert script("make_family_table").page(page) == page, "run python docs/make_family_table.py"
-    assert "| `inclusive` | false | false | false | true |\n" in page
+    assert "| `inclusive` | false | false | false | false | true |\n" in page
     assert "| `sampling.region_iou` | 0.5 |" in page
 
 

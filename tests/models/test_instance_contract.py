@@ -24,7 +24,9 @@ OF_RESNET_50 = ("stride_in_1x1", "norm_eps")
 CASES = {
     f"mask-{family}": (
         "mask-rcnn",
-        {name: value for name, value in arguments.items() if name not in OF_RESNET_50} | SMALL,
+        {name: value for name, value in arguments.items() if name not in OF_RESNET_50}
+        | SMALL
+        | ({"encoder": "mobilenetv3_small_100"} if "torchvision" in arguments else {}),
     )
     for family, arguments in FAMILIES.items()
 } | {

@@ -137,6 +137,7 @@ def test_levels() -> None:
     assert level_of(sides, strides, "floor").tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3]
     assert level_of(sides, strides, "round").tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 3]
     assert level_of(sides, (8, 16), "floor").tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
+    assert not level_of(sides, (32, 32), "floor").any()  # as in torchvision's MobileNetV3 detector
 
 
 def test_levels_are_torchvisions() -> None:

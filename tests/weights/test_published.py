@@ -17,6 +17,8 @@ TORCHVISION = {
     "maskrcnn-resnet50-fpn-v2-coco": "MaskRCNN_ResNet50_FPN_V2_Weights",
     "fasterrcnn-resnet50-fpn-coco": "FasterRCNN_ResNet50_FPN_Weights",
     "fasterrcnn-resnet50-fpn-v2-coco": "FasterRCNN_ResNet50_FPN_V2_Weights",
+    "fasterrcnn-mobilenetv3-fpn-coco": "FasterRCNN_MobileNet_V3_Large_FPN_Weights",
+    "fasterrcnn-mobilenetv3-320-fpn-coco": "FasterRCNN_MobileNet_V3_Large_320_FPN_Weights",
 }
 
 

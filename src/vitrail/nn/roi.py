@@ -41,7 +41,7 @@ def level_of(sides: Tensor, strides: Sequence[int], rule: Literal["floor", "roun
     sides:
         ``(R,)`` square roots of the regions' areas, px; 0 gives the finest level.
     strides:
-        Of the levels, px, finest first, doubling.
+        Of the levels, px, finest first, doubling; where all are the same, the first counts.
     rule:
         For a region between two levels: the finer one, or the nearer one (a tie to the even
         number, counting from stride 1).
@@ -50,10 +50,10 @@ def level_of(sides: Tensor, strides: Sequence[int], rule: Literal["floor", "roun
     -------
     ``(R,)`` int64 indices into ``strides``.
     """
-    finest = round(math.log2(strides[0]))
+    finest, coarsest = (round(math.log2(stride)) for stride in (strides[0], strides[-1]))
     wanted = 4 + torch.log2(sides.float() / _WHOLE_IMAGE)
     wanted = torch.floor(wanted + _JUST_BELOW) if rule == "floor" else torch.round(wanted)
-    return wanted.clamp(finest, finest + len(strides) - 1).long() - finest
+    return wanted.clamp(finest, coarsest).long() - finest
 
 
 def roi_align(

@@ -60,3 +60,15 @@ def test_all_levels_are_torchvisions() -> None:
         device=CPU,
     )
     torch.testing.assert_close(torch.cat(ours), theirs(images, features)[0])
+
+
+def test_several_sizes_a_level_are_torchvisions() -> None:
+    sizes = (32, 64, 128, 256, 512)
+    theirs = AnchorGenerator((sizes,) * 3, ((0.5, 1.0, 2.0),) * 3)
+    levels = [(7, 9), (7, 9), (4, 5)]
+    features = [torch.zeros(1, 1, *level) for level in levels]
+    images = ImageList(torch.zeros(1, 3, 224, 288), [(224, 288)])
+    values = arguments(sizes=[sizes] * 3, rounded=True, whole_steps=True)
+    ours = place_anchors(levels, [32, 32, 64], (224, 288), values, inclusive=False, device=CPU)
+    assert values.shapes == 15 and ours[0].shape == (7 * 9 * 15, 4)
+    torch.testing.assert_close(torch.cat(ours), theirs(images, features)[0])

@@ -185,6 +185,10 @@ def test_families_are_arguments(family: str) -> None:
     ("values", "told"),
     [
         ({"anchors": {"sizes": [32, 64]}}, "anchors.sizes=.*expected 5"),
+        ({"anchors": {"sizes": [4, 8, [16, 24], 32, 64]}}, "as many sizes at each level"),
+        ({"anchors": {"ratios": []}}, "at least one of both"),
+        ({"torchvision": True, "encoder": "mobilenetv3_small_100"}, "anchors.sizes=.*expected 3"),
+        ({"torchvision": True}, "mobilenetv3_large_100 .*got encoder 'resnet18'"),
         ({"stride_in_1x1": True}, "stride_in_1x1: encoder='resnet18'"),
         ({"same_pool": True, "encoder": "mobilenetv2_050"}, "same_pool: encoder='mobilenetv2_050'"),
         ({"encoder": "mobilevit_xxs+head"}, "encoder"),

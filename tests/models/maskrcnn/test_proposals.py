@@ -61,6 +61,14 @@ def test_clipped_and_the_small_dropped() -> None:
     torch.testing.assert_close(proposed(objectness, [anchors], min_size=2), clipped[:1])
 
 
+def test_the_improbable_dropped() -> None:
+    """Probability 0.73 is a score of 1."""
+    scores = [[3.0, 1.0, 0.9, -2.0]]
+    kept = proposed(scores, [FAR], min_score=torch.tensor(1.0).sigmoid().item())
+    torch.testing.assert_close(kept, FAR[:2])
+    assert len(proposed(scores, [FAR], min_score=0.99)) == 0
+
+
 def test_no_anchor_may_be_left() -> None:
     outside = FAR + 500
     assert proposed([[0.4, 0.3, 0.2, 0.1]], [outside], min_size=1e-3).shape == (0, 4)

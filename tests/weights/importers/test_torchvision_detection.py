@@ -28,6 +28,8 @@ def state_of(function: str) -> dict[str, Tensor]:
         ("maskrcnn_resnet50_fpn_v2", "torchvision-v2"),
         ("fasterrcnn_resnet50_fpn", "torchvision"),
         ("fasterrcnn_resnet50_fpn_v2", "torchvision-v2"),
+        ("fasterrcnn_mobilenet_v3_large_fpn", "torchvision-mobilenet"),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", "torchvision-mobilenet"),
     ],
 )
 def test_every_tensor_has_a_place(function: str, family: str) -> None:

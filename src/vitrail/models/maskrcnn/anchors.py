@@ -16,10 +16,10 @@ from vitrail.models.maskrcnn.boxes import to_inclusive
 
 
 def anchor_shapes(arguments: AnchorArguments) -> Tensor:
-    """``(levels, A, 4)`` float32: the anchors around the point (0, 0), px."""
-    sizes = torch.tensor(arguments.sizes, dtype=torch.float64)[:, None]
-    roots = torch.tensor(arguments.ratios, dtype=torch.float64).sqrt()
-    half = torch.stack([sizes / roots, sizes * roots], -1) / 2
+    """``(levels, A, 4)`` float32: the anchors around the point (0, 0), px; ratio, then size."""
+    sizes = torch.tensor(arguments.by_level, dtype=torch.float64)[:, None]
+    roots = torch.tensor(arguments.ratios, dtype=torch.float64).sqrt()[:, None]
+    half = torch.stack([sizes / roots, sizes * roots], -1).flatten(1, 2) / 2
     boxes = torch.cat([-half, half], -1).float()
     return boxes.round() if arguments.rounded else boxes
 
@@ -48,8 +48,8 @@ def place_anchors(
 
     Returns
     -------
-    ``(h * w * A, 4)`` float32 x1 y1 x2 y2 each, in the order y, x, ratio. The centre of the first
-    is (0, 0).
+    ``(h * w * A, 4)`` float32 x1 y1 x2 y2 each, in the order y, x, ratio, size. The centre of
+    the first is (0, 0).
     """
     placed: list[Tensor] = []
     shapes = anchor_shapes(arguments).to(device)

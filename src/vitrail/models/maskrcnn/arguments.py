@@ -15,12 +15,13 @@ from vitrail.models.instances import DetectionParams
 
 
 class AnchorArguments(BaseModel):
-    """The boxes that proposals start from: one size a level, several shapes."""
+    """The boxes that proposals start from: one size a level or several, several shapes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sizes: tuple[float, ...] = Field(
-        (32, 64, 128, 256, 512), description="side of a square anchor at each level, px"
+    sizes: tuple[float | tuple[float, ...], ...] = Field(
+        (32, 64, 128, 256, 512),
+        description="side of a square anchor at each level, px; or a list of as many at each",
     )
     ratios: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="height / width, in order")
     rounded: bool = Field(False, description="edges rounded to whole px, as torchvision does")
@@ -29,6 +30,16 @@ class AnchorArguments(BaseModel):
         description="from one to the next: image px // features, as torchvision does; it is less "
         "than the stride where a level's size was rounded up",
     )
+
+    @property
+    def by_level(self) -> tuple[tuple[float, ...], ...]:
+        """The sizes of each level."""
+        return tuple(one if isinstance(one, tuple) else (one,) for one in self.sizes)
+
+    @property
+    def shapes(self) -> int:
+        """Anchors at each feature."""
+        return len(self.ratios) * len(self.by_level[0])
 
 
 class ProposalArguments(BaseModel):
@@ -45,6 +56,7 @@ class ProposalArguments(BaseModel):
     kept: int = Field(1000, ge=1, description="proposals of an image, at most")
     kept_training: int = Field(1000, ge=1, description="and in training")
     min_size: float = Field(0.0, ge=0, description="least side of a proposal, px")
+    min_score: float = Field(0.0, ge=0, lt=1, description="least probability of a proposal")
     in_padding: bool = Field(
         False, description="they may reach into the padding, as matterport's do"
     )
@@ -91,6 +103,11 @@ class MaskRCNNArguments(BaseModel):
 
     classes: int = Field(ge=1, le=65535, description="classes of objects, without background")
     encoder: str = Field("resnet50", description="timm model name")
+    torchvision: bool = Field(
+        False,
+        description="a pyramid of two levels at stride 32, over the features that torchvision "
+        "reads, for its weights; needs mobilenetv3_large_100 or mobilenetv3_small_100",
+    )
     in_channels: int = Field(3, ge=1, le=512, description="bands of the input image")
     masks: bool = Field(True, description="false: boxes only, Faster R-CNN")
     stride_in_1x1: bool = Field(

@@ -8,15 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import ConfigError
-from vitrail.models.maskrcnn.arguments import MaskRCNNArguments
+from vitrail.models.maskrcnn.arguments import AnchorArguments, MaskRCNNArguments
 from vitrail.models.maskrcnn.heads import BoxHead, BoxPredictor, MaskHead
 from vitrail.models.maskrcnn.network import MaskRCNN
 from vitrail.models.maskrcnn.proposals import ProposalHead
 from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.fpn import FeaturePyramid
+from vitrail.nn.mobilenetv3 import TorchvisionMobileNetV3
 
 _LEVELS = 4
-"""Stages that the pyramid is built on: strides 4, 8, 16 and 32."""
+"""Stages that the pyramid is usually built on: strides 4, 8, 16 and 32."""
 _HALVING_STAGES = ("layer2", "layer3", "layer4")
 
 
@@ -26,23 +27,13 @@ def build_mask_rcnn(arguments: MaskRCNNArguments) -> MaskRCNN:
     Raises
     ------
     ConfigError
-        the encoder has too few stages or is no ResNet where one is needed, or there is not one
-        anchor size for each level.
+        the encoder has too few stages or is no ResNet or MobileNetV3 where one is needed, or the
+        anchor sizes do not fit the levels.
     """
-    encoder = TimmEncoder(arguments.encoder, in_channels=arguments.in_channels)
+    encoder = _encoder(arguments)
     _adapt(encoder, arguments)
-    channels, strides = encoder.channels[-_LEVELS:], encoder.strides[-_LEVELS:]
-    doubling = all(coarse == 2 * fine for fine, coarse in pairwise(strides))
-    if len(strides) < _LEVELS or not doubling:
-        raise ConfigError(
-            f"encoder={arguments.encoder!r} has the strides {encoder.strides}; expected {_LEVELS} "
-            "stages or more, each twice as coarse as the one before it (resnet50, convnext_tiny)"
-        )
-    if len(arguments.anchors.sizes) != _LEVELS + 1:
-        raise ConfigError(
-            f"anchors.sizes={arguments.anchors.sizes}: expected {_LEVELS + 1}, one for each level "
-            "of the pyramid and one for the level above it"
-        )
+    channels = encoder.channels[-_LEVELS:]
+    _check_anchors(arguments.anchors, len(channels) + 1)
     width, roi = arguments.pyramid_channels, arguments.roi
     mask_head = MaskHead(
         width,
@@ -54,9 +45,7 @@ def build_mask_rcnn(arguments: MaskRCNNArguments) -> MaskRCNN:
     return MaskRCNN(
         encoder,
         FeaturePyramid(channels, width, norm=arguments.pyramid_norm),
-        ProposalHead(
-            width, arguments.rpn_channels, arguments.rpn_convs, len(arguments.anchors.ratios)
-        ),
+        ProposalHead(width, arguments.rpn_channels, arguments.rpn_convs, arguments.anchors.shapes),
         BoxHead(
             width, roi.box_size, arguments.box_convs, arguments.box_layers, arguments.box_width
         ),
@@ -69,6 +58,34 @@ def build_mask_rcnn(arguments: MaskRCNNArguments) -> MaskRCNN:
 def build_faster_rcnn(arguments: MaskRCNNArguments) -> MaskRCNN:
     """The same without a mask head, whatever the arguments say of masks."""
     return build_mask_rcnn(arguments.model_copy(update={"masks": False}))
+
+
+def _encoder(arguments: MaskRCNNArguments) -> TimmEncoder:
+    name, bands = arguments.encoder, arguments.in_channels
+    if arguments.torchvision:
+        return TorchvisionMobileNetV3(name, in_channels=bands, output_stride=32)
+    encoder = TimmEncoder(name, in_channels=bands)
+    strides = encoder.strides[-_LEVELS:]
+    doubling = all(coarse == 2 * fine for fine, coarse in pairwise(strides))
+    if len(strides) < _LEVELS or not doubling:
+        raise ConfigError(
+            f"encoder={name!r} has the strides {encoder.strides}; expected {_LEVELS} stages or "
+            "more, each twice as coarse as the one before it (resnet50, convnext_tiny)"
+        )
+    return encoder
+
+
+def _check_anchors(anchors: AnchorArguments, levels: int) -> None:
+    if len(anchors.sizes) != levels:
+        raise ConfigError(
+            f"anchors.sizes={anchors.sizes}: expected {levels}, one for each level of the pyramid "
+            "and one for the level above it"
+        )
+    if len({len(sizes) for sizes in anchors.by_level}) > 1 or not anchors.shapes:
+        raise ConfigError(
+            f"anchors.sizes={anchors.sizes}, anchors.ratios={anchors.ratios}: expected at least "
+            "one of both, and as many sizes at each level, since one layer scores all levels"
+        )
 
 
 class SamePool(nn.Module):

@@ -1,16 +1,22 @@
 """What the published families of Mask R-CNN say, as values of :class:`MaskRCNNArguments`.
 
-torchvision: ``maskrcnn_resnet50_fpn`` and ``maskrcnn_resnet50_fpn_v2`` (Li et al.,
-arXiv:2111.11429). detectron2: ``COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x``. matterport: the
-COCO model of Mask_RCNN 2.0. Each lacks ``classes``; Faster R-CNN adds ``masks=False``.
+torchvision: ``maskrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn_v2`` (Li et al., arXiv:2111.11429)
+and ``fasterrcnn_mobilenet_v3_large_fpn``, whose two levels are both at stride 32 and whose regions
+are all cut out of the first. detectron2:
+``COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x``. matterport: the COCO model of Mask_RCNN 2.0.
+Each lacks ``classes``; Faster R-CNN adds ``masks=False``.
 """
 
 from __future__ import annotations
 
+_ANCHORS = {"rounded": True, "whole_steps": True}
+_PROPOSALS = {"kept_training": 2000, "min_size": 1e-3}
+MOBILENET_PROPOSALS = {**_PROPOSALS, "min_score": 0.05}
+"""Proposals of torchvision's detector over MobileNetV3."""
 _TORCHVISION: dict[str, object] = {
     "encoder": "resnet50",
-    "anchors": {"rounded": True, "whole_steps": True},
-    "proposals": {"kept_training": 2000, "min_size": 1e-3},
+    "anchors": _ANCHORS,
+    "proposals": _PROPOSALS,
     "roi": {"aligned": False, "samples": 2},
     "min_box": 1e-2,
     "mask_paste": "padded",
@@ -30,6 +36,15 @@ FAMILIES: dict[str, dict[str, object]] = {
         "box_convs": 4,
         "box_layers": 1,
         "mask_norm": True,
+    },
+    "torchvision-mobilenet": {
+        **_TORCHVISION,
+        "encoder": "mobilenetv3_large_100",
+        "torchvision": True,
+        "norm_eps": 1e-5,  # not its encoder's usual 1e-3: frozen norms have one of their own
+        "frozen_norm": True,
+        "anchors": {**_ANCHORS, "sizes": ((32, 64, 128, 256, 512),) * 3},
+        "proposals": MOBILENET_PROPOSALS,
     },
     "detectron2": {
         "encoder": "resnet50",

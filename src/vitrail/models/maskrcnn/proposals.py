@@ -120,6 +120,9 @@ def propose(
         if wanted.min_size:
             large = (boxes[:, 2:] - boxes[:, :2]).amin(1) >= wanted.min_size
             boxes, values, numbers = boxes[large], values[large], numbers[large]
+        if wanted.min_score:
+            sure = values.sigmoid() >= wanted.min_score
+            boxes, values, numbers = boxes[sure], values[sure], numbers[sure]
         proposals.append(boxes[suppress(boxes, values, numbers, wanted.nms)[:kept]])
     return proposals
 

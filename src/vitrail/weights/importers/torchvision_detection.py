@@ -1,7 +1,8 @@
 """torchvision's Faster and Mask R-CNN: the names of their tensors turned into ours.
 
-``fasterrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn`` and their second versions, as
-``torchvision.models.detection`` has them (https://github.com/pytorch/vision, BSD-3-Clause).
+``fasterrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn``, their second versions and
+``fasterrcnn_mobilenet_v3_large_fpn``, as ``torchvision.models.detection`` has them
+(https://github.com/pytorch/vision, BSD-3-Clause).
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from vitrail.errors import WeightsError
+from vitrail.weights.importers.mobilenetv3 import timm_keys
 
+_BACKBONE = "backbone.body."
 _DEPTH = r"(?P<depth>\d+)"
 _NAMES = [
     (re.compile(pattern.replace("#", _DEPTH)), ours)
     for pattern, ours in (
-        (r"backbone\.body\.(?P<rest>.*)", "encoder.net.{rest}"),
         # With norms a convolution is .0 and its norm .1; older files lack the .0 without norms.
         (r"backbone\.fpn\.inner_blocks\.#\.(?P<rest>.*)", "pyramid.laterals.{depth}.{rest}"),
         (r"backbone\.fpn\.layer_blocks\.#\.(?P<rest>.*)", "pyramid.smooth.{depth}.{rest}"),
@@ -39,7 +41,7 @@ _OF_BACKGROUND = {"box_predictor.deltas": 4, "mask_head.logits": 1}
 
 
 def from_torchvision_detection(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state of torchvision's Faster or Mask R-CNN over a ResNet and a pyramid, under our names.
+    """A state of torchvision's Faster or Mask R-CNN over a pyramid, under our names.
 
     Raises
     ------
@@ -49,8 +51,17 @@ def from_torchvision_detection(tensors: Mapping[str, Tensor]) -> dict[str, Tenso
     normed = any(
         name.startswith("backbone.fpn.") and name.endswith("running_mean") for name in tensors
     )
-    state: dict[str, Tensor] = {}
+    backbone = {
+        name.removeprefix(_BACKBONE): value
+        for name, value in tensors.items()
+        if name.startswith(_BACKBONE)
+    }
+    if any(name[:1].isdigit() for name in backbone):  # a ResNet's names are timm's
+        backbone = timm_keys(backbone)
+    state = {f"encoder.net.{name}": value for name, value in backbone.items()}
     for name, value in tensors.items():
+        if name.startswith(_BACKBONE):
+            continue
         ours = _renamed(name, normed=normed)
         layer = ours.rpartition(".")[0]
         if ours in state:
@@ -70,9 +81,7 @@ def _renamed(name: str, *, normed: bool) -> str:
             if "depth" in parts and not normed and not ours.startswith("rpn."):
                 parts["rest"] = parts["rest"].removeprefix("0.")
             return ours.format(**parts)
-    raise WeightsError(
-        f"{name}: not a tensor of torchvision's Faster or Mask R-CNN over a ResNet and a pyramid"
-    )
+    raise WeightsError(f"{name}: not a tensor of torchvision's Faster or Mask R-CNN over a pyramid")
 
 
 def _of_box_head(part: str, rest: str) -> str:

@@ -14,7 +14,7 @@ All were trained on COCO 2017, or its forerunner of 2014. What each project publ
 
 from __future__ import annotations
 
-from vitrail.models.maskrcnn.families import FAMILIES
+from vitrail.models.maskrcnn.families import FAMILIES, MOBILENET_PROPOSALS
 from vitrail.weights.card import Card, Download, Licences, Preprocessing, Score
 from vitrail.weights.published.coco import COCO_CLASSES, COCO_CLASSES_WITH_GAPS
 
@@ -76,6 +76,10 @@ def _torchvision(
     mebibytes: float,
     recipe: str,
     scores: dict[str, float],
+    *,
+    encoder: str = "ResNet-50",
+    fed: Preprocessing = _TORCHVISION_INPUT,
+    more: dict[str, object] | None = None,
 ) -> Card:
     """A set of torchvision's; its sizes are rounded to a thousandth of a MiB."""
     masks = "mask_ap" in scores
@@ -83,16 +87,16 @@ def _torchvision(
     better = ", newer heads and training" if family.endswith("v2") else ""
     return Card(
         name=name,
-        summary=f"{kind} R-CNN over ResNet-50{better} (torchvision): 80 everyday classes of COCO",
+        summary=f"{kind} R-CNN over {encoder}{better} (torchvision): 80 everyday classes of COCO",
         architecture=architecture,
         arguments={
             **FAMILIES[family],
-            "encoder": "resnet50",
+            **(more or {}),
             "classes": len(COCO_CLASSES_WITH_GAPS),
             "masks": masks,
         },
         classes=COCO_CLASSES_WITH_GAPS,
-        preprocessing=_TORCHVISION_INPUT,
+        preprocessing=fed,
         training_data="COCO 2017 train",
         training_command=f"torchvision's, see {recipe}",
         licences=Licences(
@@ -224,6 +228,28 @@ DETECTION: tuple[Card, ...] = (
         167.104,
         "https://github.com/pytorch/vision/pull/5763",
         {"box_ap": 46.7},
+    ),
+    _torchvision(
+        "fasterrcnn-mobilenetv3-fpn-coco",
+        "fasterrcnn_mobilenet_v3_large_fpn",
+        "torchvision-mobilenet",
+        "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth",
+        74.239,
+        f"{_RECIPES}#faster-r-cnn-mobilenetv3-large-fpn",
+        {"box_ap": 32.8},
+        encoder="MobileNetV3",
+    ),
+    _torchvision(
+        "fasterrcnn-mobilenetv3-320-fpn-coco",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        "torchvision-mobilenet",
+        "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth",
+        74.239,
+        f"{_RECIPES}#faster-r-cnn-mobilenetv3-large-320-fpn",
+        {"box_ap": 22.8},
+        encoder="MobileNetV3, at 320 px",
+        fed=_TORCHVISION_INPUT.model_copy(update={"image_size": 320, "max_side": 640}),
+        more={"proposals": {**MOBILENET_PROPOSALS, "candidates": 150, "kept": 150}},
     ),
     _detectron2(
         "maskrcnn-resnet50-detectron2-coco",
