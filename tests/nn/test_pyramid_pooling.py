@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vitrail.nn.pyramid_pooling import PyramidPooling, enlarge_to_corners
+from vitrail.nn.pyramid_pooling import PyramidPooling
 
 
 def test_widths_are_the_papers() -> None:
@@ -24,13 +24,6 @@ def test_the_first_map_is_the_mean_of_the_image() -> None:
     found = pyramid(x)
     torch.testing.assert_close(found[:, :2], expected.expand(1, 2, 6, 12) / (1 + 1e-5) ** 0.5)
     assert torch.equal(found[:, 8:], x)
-
-
-def test_corners_stay_in_the_corners() -> None:
-    x = torch.arange(6.0).reshape(1, 1, 2, 3)
-    large = enlarge_to_corners(x, (5, 9))
-    assert torch.equal(large[..., ::4, ::4], x)
-    assert enlarge_to_corners(x, (2, 3)) is x
 
 
 @pytest.mark.parametrize("size", [(4, 4), (1, 1)])

@@ -18,7 +18,7 @@ from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.aspp import AtrousScores
 from vitrail.nn.dilation import dilated_encoder
 from vitrail.nn.encoder import TimmEncoder
-from vitrail.nn.upsample import crop_to, enlarge_logits, pad_to_least
+from vitrail.nn.upsample import full_size, pad_to_least
 
 
 class DeepLabV1(SemanticModel):
@@ -34,9 +34,8 @@ class DeepLabV1(SemanticModel):
     def forward(self, images: Tensor) -> RawOutput:
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)
-        padded = (images.shape[-2], images.shape[-1])
         scores = self.head(self.encoder(images)[-1])
-        return RawOutput(crop_to(enlarge_logits(scores, padded), size))
+        return RawOutput(full_size(scores, images, size))
 
 
 class DeepLabV1Arguments(BaseModel):

@@ -22,7 +22,7 @@ from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.aspp import AtrousScores
 from vitrail.nn.dilation import dilated_encoder
 from vitrail.nn.encoder import TimmEncoder
-from vitrail.nn.upsample import crop_to, enlarge_logits, pad_to_least
+from vitrail.nn.upsample import full_size, pad_to_least
 
 
 class DeepLabV2(SemanticModel):
@@ -52,7 +52,8 @@ class DeepLabV2(SemanticModel):
     def forward(self, images: Tensor) -> RawOutput:
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)
-        logits, *others = (crop_to(self._scores(images, scale), size) for scale in self.scales)
+        scores = (self._scores(images, scale) for scale in self.scales)
+        logits, *others = (full_size(score, images, size) for score in scores)
         if not others:
             return RawOutput(logits)
         fused = logits
@@ -61,13 +62,13 @@ class DeepLabV2(SemanticModel):
         return RawOutput(fused, (logits, *others) if self.training else ())
 
     def _scores(self, images: Tensor, scale: float) -> Tensor:
-        """Scores of the images at one scale, at the images' size."""
+        """Scores of the images at one scale, at the features' size there."""
         height, width = images.shape[-2:]
         if scale != 1:
             # Below the stride nothing would be left of the image.
             scaled = [max(self.stride, round(side * scale)) for side in (height, width)]
             images = F.interpolate(images, size=scaled, mode="bilinear", align_corners=False)
-        return enlarge_logits(self.head(self.encoder(images)[-1]), (height, width))
+        return self.head(self.encoder(images)[-1])
 
 
 class DeepLabV2Arguments(BaseModel):

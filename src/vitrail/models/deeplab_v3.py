@@ -21,8 +21,7 @@ from vitrail.nn.aspp import ASPP
 from vitrail.nn.dilation import dilated_encoder
 from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.mobilenetv3 import TorchvisionMobileNetV3
-from vitrail.nn.pyramid_pooling import enlarge_to_corners
-from vitrail.nn.upsample import ConvNormAct, enlarge_logits, full_size, pad_to_least
+from vitrail.nn.upsample import ConvNormAct, full_size, pad_to_least
 
 
 class DeepLabV3(SemanticModel):
@@ -59,8 +58,8 @@ class DeepLabV3(SemanticModel):
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)
         *_, middle, deepest = self.encoder(images)
-        enlarge = enlarge_to_corners if self.align_corners else enlarge_logits
-        logits = full_size(self.classifier(deepest), images, size, enlarge)
+        scores = self.classifier(deepest)
+        logits = full_size(scores, images, size, align_corners=self.align_corners)
         auxiliary = ()
         if self.training and self.aux_classifier is not None:
             auxiliary = (full_size(self.aux_classifier(middle), images, size),)

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vitrail.errors import ConfigError
 from vitrail.models.arguments import Classes
@@ -22,7 +21,7 @@ from vitrail.models.deeplab_v3 import paper_rates
 from vitrail.nn.aspp import ASPP, SeparableConv, dilated_conv, norm_act
 from vitrail.nn.dilation import dilated_encoder
 from vitrail.nn.encoder import TimmEncoder
-from vitrail.nn.upsample import crop_to, pad_to_least
+from vitrail.nn.upsample import enlarge, full_size, pad_to_least
 
 
 class DeepLabV3Plus(SemanticModel):
@@ -72,12 +71,10 @@ class DeepLabV3Plus(SemanticModel):
         images = pad_to_least(images, self.stride)
         features = self.encoder(images)
         low = self.low_level(features[self.low_level_stage])
-        high = self._enlarge(self.refine(self.aspp(features[-1])), low.shape[-2:])
+        high = self.refine(self.aspp(features[-1]))
+        high = enlarge(high, low.shape[-2:], align_corners=self.align_corners)
         logits = self.head(self.fuse(torch.cat([high, low], dim=1)))
-        return RawOutput(crop_to(self._enlarge(logits, images.shape[-2:]), size))
-
-    def _enlarge(self, x: Tensor, size: torch.Size) -> Tensor:
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)
+        return RawOutput(full_size(logits, images, size, align_corners=self.align_corners))
 
 
 def stage_at(encoder: TimmEncoder, stride: int) -> int:

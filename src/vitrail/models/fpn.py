@@ -8,16 +8,18 @@ either is used. Code: Apache-2.0; weights: see each card.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.fpn import FeaturePyramid
-from vitrail.nn.upsample import crop_to, pad_to_least
+from vitrail.nn.upsample import enlarge, full_size, pad_to_least
 
 _LEVELS = 4
 """Stages that the pyramid is built on: strides 4, 8, 16 and 32."""
@@ -71,9 +73,10 @@ class FPN(SemanticModel):
             branch(level, sizes[:depth][::-1])
             for depth, (branch, level) in enumerate(zip(self.branches, levels, strict=True))
         ]
-        merged = torch.cat(maps[::-1], dim=1) if self.concatenate else torch.stack(maps).sum(0)
-        logits = _enlarge(self.head(self.dropout(merged)), images.shape[-2:], self.align_corners)
-        return RawOutput(crop_to(logits, size))
+        # In bfloat16 torch's sum over a stack takes longer than all convolutions.
+        merged = torch.cat(maps[::-1], dim=1) if self.concatenate else reduce(add, maps)
+        scores = self.head(self.dropout(merged))
+        return RawOutput(full_size(scores, images, size, align_corners=self.align_corners))
 
 
 class LevelBranch(nn.ModuleList):
@@ -110,12 +113,8 @@ class LevelBranch(nn.ModuleList):
         for step, convolve in enumerate(self):
             x = convolve(x)
             if step < len(sizes):
-                x = _enlarge(x, sizes[step], self.align_corners)
+                x = enlarge(x, sizes[step], align_corners=self.align_corners)
         return x
-
-
-def _enlarge(x: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
 
 class FPNArguments(BaseModel):

@@ -25,7 +25,7 @@ from vitrail.nn.canny import canny
 from vitrail.nn.dilation import dilated_encoder
 from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.gated_shape import ShapeStream
-from vitrail.nn.upsample import ConvNormAct, crop_to, enlarge_logits, pad_to_least
+from vitrail.nn.upsample import ConvNormAct, crop_to, enlarge, full_size, pad_to_least
 
 _GATES = 3
 
@@ -59,7 +59,7 @@ class BoundaryFusion(nn.Module):
         # The mean over what a deep pixel covers: sampled points would step over thin lines.
         there = F.interpolate(boundary, size=deep.shape[-2:], mode="area")
         context = self.project(torch.cat([self.aspp(deep), self.boundary(there)], dim=1))
-        context = enlarge_logits(context, (low.shape[-2], low.shape[-1]))
+        context = enlarge(context, (low.shape[-2], low.shape[-1]))
         return self.refine(torch.cat([context, self.low(low)], dim=1))
 
 
@@ -113,15 +113,12 @@ class GatedSCNN(SemanticModel):
     def forward(self, images: Tensor) -> RawOutput:
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)
-        padded = (images.shape[-2], images.shape[-1])
         # Inference may compute the first layers in float32 and the others in bfloat16.
         features = self.encoder(images)
         features = [feature.to(features[-1].dtype) for feature in features]
         boundary = self.boundary(features, images)
         logits = self.head(self.fusion(features[-1], features[self.low], boundary.sigmoid()))
-        return RawOutput(
-            crop_to(enlarge_logits(logits, padded), size), boundary=crop_to(boundary, size)
-        )
+        return RawOutput(full_size(logits, images, size), boundary=crop_to(boundary, size))
 
     def boundary(self, features: list[Tensor], images: Tensor) -> Tensor:
         """Boundary logits ``(B, 1, H, W)`` from the shape stream and the image's gradient."""
@@ -131,7 +128,7 @@ class GatedSCNN(SemanticModel):
         if self.encoder.strides[self.begin] == self.shape_stride:
             coarse = (fine.shape[-2], fine.shape[-1])
         drawn, _ = self.shape(fine, features[-len(self.shape.gates) :], coarse)
-        drawn = enlarge_logits(drawn, padded)
+        drawn = enlarge(drawn, padded)
         # Prediction pads by less than a stride: neither an edge, nor part of the range of grey.
         edges = canny(images, padding=self.stride - 1)
         return self.with_gradient(torch.cat([drawn, edges.to(drawn.dtype)], dim=1))

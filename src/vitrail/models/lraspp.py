@@ -16,7 +16,7 @@ from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.mobilenetv3 import TorchvisionMobileNetV3
-from vitrail.nn.upsample import crop_to, enlarge_logits, pad_to_least
+from vitrail.nn.upsample import enlarge, full_size, pad_to_least
 
 
 class LRASPP(SemanticModel):
@@ -65,10 +65,9 @@ class LRASPP(SemanticModel):
         features = self.encoder(images)
         fine, coarse = features[self.fine], features[-1]
         gated = self.reduce(coarse) * self.gate(coarse)
-        gated = enlarge_logits(gated, (fine.shape[-2], fine.shape[-1]))
-        logits = self.coarse_score(gated) + self.fine_score(fine)
-        logits = enlarge_logits(logits, (images.shape[-2], images.shape[-1]))
-        return RawOutput(crop_to(logits, size))
+        gated = enlarge(gated, fine.shape[-2:])
+        scores = self.coarse_score(gated) + self.fine_score(fine)
+        return RawOutput(full_size(scores, images, size))
 
 
 class LRASPPArguments(BaseModel):

@@ -18,7 +18,7 @@ from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.models.fcn import FCNHead
 from vitrail.nn.dilation import dilated_encoder
 from vitrail.nn.encoder import TimmEncoder
-from vitrail.nn.pyramid_pooling import PyramidPooling, enlarge_to_corners
+from vitrail.nn.pyramid_pooling import PyramidPooling
 from vitrail.nn.upsample import ConvNormAct, full_size, pad_to_least
 
 DEPTH = 5
@@ -69,7 +69,9 @@ class PSPNet(SemanticModel):
         scores = [self.head(self.fuse(self.pyramid(features[-1])))]
         if self.training and self.auxiliary is not None:
             scores.append(self.auxiliary(features[-2]))
-        logits, *auxiliary = (full_size(s, images, size, enlarge_to_corners) for s in scores)
+        logits, *auxiliary = (
+            full_size(score, images, size, align_corners=True) for score in scores
+        )
         return RawOutput(logits, tuple(auxiliary))
 
 

@@ -19,7 +19,7 @@ from vitrail.models.arguments import Classes
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.nn import mix_transformer
 from vitrail.nn.mix_transformer import SIZES, MixTransformer
-from vitrail.nn.upsample import crop_to, enlarge_logits, pad_to_least
+from vitrail.nn.upsample import enlarge, full_size, pad_to_least
 
 
 class AllMLPDecoder(nn.Module):
@@ -58,7 +58,7 @@ class AllMLPDecoder(nn.Module):
         )
         size = (finest.shape[2], finest.shape[3])
         for share in coarser:
-            finest = finest + enlarge_logits(share, size)
+            finest = finest + enlarge(share, size)
         return self.dropout(self.activate(self.norm(finest)))
 
 
@@ -76,9 +76,8 @@ class SegFormer(SemanticModel):
     def forward(self, images: Tensor) -> RawOutput:
         size = images.shape[-2:]
         images = pad_to_least(images, self.stride)  # the shortened sequence needs a whole patch
-        padded = (images.shape[-2], images.shape[-1])
         pixels = self.decoder(self.encoder(images))
-        return RawOutput(crop_to(enlarge_logits(self.head(pixels), padded), size))
+        return RawOutput(full_size(self.head(pixels), images, size))
 
 
 def from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from vitrail.nn.upsample import (
     Pix2PixDecoder,
     PlainDecoder,
     crop_to,
-    enlarge_logits,
+    full_size,
     pad_to_least,
     upsample_twice,
 )
@@ -42,7 +42,7 @@ class UNet(SemanticModel):
         images = pad_to_least(images, self.stride)  # patch embeddings need a whole patch
         padded = (images.shape[-2], images.shape[-1])
         pixels = self.decoder(self.encoder(images), size=padded)
-        return RawOutput(crop_to(enlarge_logits(self.head(pixels), padded), size))
+        return RawOutput(full_size(self.head(pixels), images, size))
 
 
 class Pix2PixUNet(SemanticModel):

@@ -92,8 +92,10 @@ def fuse_activations(model: nn.Module, example: Tensor) -> nn.Module:
             before, after = first_tensor(model(example)), first_tensor(fused(example))
     except (RuntimeError, AttributeError):
         return model
-    # Rounding may fall differently: as far as the number format allows, and as folding may.
-    limit = max(TOLERANCE, 16 * torch.finfo(before.dtype).eps) * before.abs().max()
+    # Rounding may fall differently: as far as the layers' number format allows, and as folding may.
+    formats = {tensor.dtype for tensor in model.parameters()} | {before.dtype}
+    rounding = max(torch.finfo(dtype).eps for dtype in formats)
+    limit = max(TOLERANCE, 16 * rounding) * before.abs().max()
     return fused if (after - before).abs().max() <= limit else model
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from vitrail.nn.upsample import ConvNormAct, enlarge_logits
+from vitrail.nn.upsample import ConvNormAct, enlarge
 
 
 class ResidualBlock(nn.Module):
@@ -89,11 +89,11 @@ class ShapeStream(nn.Module):
         -------
         Boundary logits ``(B, 1, *size)``, and the attention of each gate, shaped alike, in 0..1.
         """
-        shape = enlarge_logits(self.begin(fine), size)
+        shape = enlarge(self.begin(fine), size)
         attentions: list[Tensor] = []
         for block, reduce, gate, feature in zip(
             self.blocks, self.reduce, self.gates, deep, strict=True
         ):
-            shape, attention = gate(block(shape), enlarge_logits(reduce(feature), size))
+            shape, attention = gate(block(shape), enlarge(reduce(feature), size))
             attentions.append(attention)
         return self.draw(shape), attentions

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.nn.aspp import dilated_conv
-from vitrail.nn.upsample import ConvNormAct, enlarge_logits
+from vitrail.nn.upsample import ConvNormAct, enlarge
 
 
 class JointPyramidUpsampling(nn.Module):
@@ -53,7 +53,7 @@ class JointPyramidUpsampling(nn.Module):
             project(feature) for project, feature in zip(self.project, features, strict=True)
         ]
         size = (projected[0].shape[2], projected[0].shape[3])
-        pyramid = torch.cat([enlarge_logits(feature, size) for feature in projected], dim=1)
+        pyramid = torch.cat([enlarge(feature, size) for feature in projected], dim=1)
         return torch.cat([convolve(pyramid) for convolve in self.dilated], dim=1)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vitrail.nn.aspp import normalise_pooled
+from vitrail.nn.upsample import enlarge
 
 
 class PooledMap(nn.Module):
@@ -28,7 +28,7 @@ class PooledMap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, h, w)`` to ``(B, out_channels, h, w)``."""
         pooled = self.activate(normalise_pooled(self.norm, self.convolve(self.pool(x))))
-        return enlarge_to_corners(pooled, (x.shape[2], x.shape[3]))
+        return enlarge(pooled, x.shape[2:], align_corners=True)
 
 
 class PyramidPooling(nn.Module):
@@ -60,14 +60,3 @@ class PyramidPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, h, w)`` to ``(B, out_channels, h, w)``: the maps, then ``x``."""
         return torch.cat([*(pooled(x) for pooled in self.maps), x], dim=1)
-
-
-def enlarge_to_corners(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear to ``(B, C, *size)``, the corner values in the corners, as PSPNet enlarges.
-
-    The features of an encoder whose strided filters lie around every other pixel, from the first
-    on, stand exactly there in images of ``k * stride + 1`` pixels, such as the paper's 473 and 713.
-    """
-    if x.shape[-2:] == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -126,21 +126,29 @@ def crop_to(x: Tensor, size: Sequence[int]) -> Tensor:
     return x[..., : size[0], : size[1]]
 
 
-def enlarge_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, to ``(B, C, *size)``; as they are where they have that size already."""
-    if logits.shape[-2:] == size:
-        return logits
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+def enlarge(x: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
+    """Bilinear, to ``(B, C, *size)``; as it is where it has that size already.
+
+    ``align_corners``: the corner values in the corners, as PSPNet enlarges. The features of an
+    encoder whose strided filters lie around every other pixel, from the first on, stand exactly
+    there in images of ``k * stride + 1`` pixels, such as the paper's 473 and 713.
+    """
+    if x.shape[-2:] == tuple(size):
+        return x
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=align_corners)
 
 
 def full_size(
-    logits: Tensor,
-    padded: Tensor,
-    size: Sequence[int],
-    enlarge: Callable[[Tensor, tuple[int, int]], Tensor] = enlarge_logits,
+    logits: Tensor, padded: Tensor, size: Sequence[int], *, align_corners: bool = False
 ) -> Tensor:
-    """Logits of padded images, laid over these and cut to the ``size`` before padding."""
-    return crop_to(enlarge(logits, (padded.shape[-2], padded.shape[-1])), size)
+    """Logits of padded images, laid over these and cut to the ``size`` before padding.
+
+    Without gradients, float32 and each class in one piece: what reads them then goes class by
+    class, many times slower where the classes of a pixel lie together (channels-last).
+    """
+    if not torch.is_grad_enabled():
+        logits = logits.float().contiguous()
+    return crop_to(enlarge(logits, padded.shape[-2:], align_corners=align_corners), size)
 
 
 def pad_to_least(images: Tensor, side: int) -> Tensor:
