@@ -181,6 +181,16 @@ def test_objects_that_are_hardly_visible_are_dropped() -> None:
     assert left(0, 0, 0.0) == 0
 
 
+def test_what_is_left_of_a_crowd_stays_one() -> None:
+    """It would be background otherwise, with objects on it."""
+    mask = np.ones((50, 100), bool)
+    crowd = Instance.from_masks(0, Masks.from_dense(mask[None]), crowd=True)
+    sample = Sample("all", np.zeros((50, 100, 3), np.uint8), (50, 100), instances=(crowd,))
+    plan = replace(Geometry(Stretch(), (50, 100)).plan((50, 100)), size=(5, 10))
+    scene = InstanceScene.read(sample, LabelSpace(("bar",)), plan, min_visible=0.1)
+    assert scene.crowd.tolist() == [True]
+
+
 def test_the_share_that_is_visible_does_not_depend_on_the_scale() -> None:
     """Resized to a third, an object that is all there is whole, but for its outline."""
     counts = [len(scene(index, 0.0).plane) for index in range(20)]

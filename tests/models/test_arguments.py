@@ -54,6 +54,11 @@ def test_arguments_that_no_detector_takes(
         ("anchors", {"size": [8]}, r"anchors\.size"),
         ("detection", {"nms": 2}, r"detection\.nms"),
         ("proposals", {"kept": 0}, r"proposals\.kept"),
+        ("anchors", {"ratios": [-1]}, r"anchors\.ratios"),
+        ("anchors", {"sizes": [0, 16, 32, 64, 128]}, r"anchors\.sizes"),
+        ("rpn_delta_scale", [0, 1, 1, 1], "rpn_delta_scale"),
+        ("sampling", {"anchor_iou": [0.7, 0.3]}, r"sampling.*first <= second"),
+        ("sampling", {"regions": 2}, r"sampling.*regions=2, regions_positive=0.25: not one"),
     ],
 )
 def test_mistakes_within_a_part_name_the_part(part: str, value: object, where: str) -> None:

@@ -67,3 +67,9 @@ def test_one_value_a_channel_is_nothing_to_learn_statistics_from(name: str) -> N
 
 def test_one_value_a_channel_is_enough_without_batch_norm() -> None:
     assert TimmEncoder("convnext_atto")(torch.randn(1, 3, 32, 32))[-1].shape[-2:] == (1, 1)
+
+
+def test_windows_of_attention_want_their_size() -> None:
+    encoder = TimmEncoder("swin_tiny_patch4_window7_224").eval()
+    with torch.inference_mode(), pytest.raises(ConfigError, match="no input of 64 x 96 px: .*224"):
+        encoder(torch.zeros(1, 3, 96, 64))

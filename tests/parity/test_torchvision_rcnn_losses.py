@@ -27,7 +27,7 @@ from vitrail.data.transforms import InstanceExample
 from vitrail.models.maskrcnn.arguments import MaskRCNNArguments, SamplingArguments
 from vitrail.models.maskrcnn.boxes import decode, encode
 from vitrail.models.maskrcnn.losses import head_losses, mask_loss, rpn_losses
-from vitrail.models.maskrcnn.matching import match
+from vitrail.models.maskrcnn.matching import match_boxes
 from vitrail.models.maskrcnn.sampling import sample_regions
 
 pytestmark = pytest.mark.parametrize(
@@ -52,10 +52,12 @@ def targets_of(seed: int) -> list[InstanceExample]:
 
 def test_matching(seed: int) -> None:
     truth = targets_of(seed)[2].boxes
-    iou = box_iou(truth, near(truth, 500, side=SIDE, seed=seed))
+    boxes = near(truth, 500, side=SIDE, seed=seed)
+    iou, crowd = box_iou(truth, boxes), torch.zeros(len(truth), dtype=torch.bool)
     for low, high, low_quality in ((0.3, 0.7, True), (0.3, 0.7, False), (0.5, 0.5, False)):
         theirs = Matcher(high, low, low_quality)(iou.clone())
-        assert torch.equal(match(iou, low, high, allow_low_quality=low_quality), theirs)
+        ours = match_boxes(boxes, truth, crowd, low, high, allow_low_quality=low_quality)
+        assert torch.equal(ours, theirs)
         assert len(theirs.unique()) > 3
 
 

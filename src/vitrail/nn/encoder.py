@@ -59,7 +59,9 @@ class TimmEncoder(nn.Module):
         # Five stages are timm's own default, and more than some backbones have.
         stages = {"out_indices": tuple(range(depth))} if depth < 5 else {}
         name, plus, part = name.partition("+")
+        self.name = name
         self.net = _create(name, in_channels, features_only=True, **dilation, **stages)
+        self.channels_last = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
         info: Any = self.net.feature_info
         if stages and "stage" in info.get_dicts()[-1]:  # timm's mobile networks keep the others
             self.net.blocks = self.net.blocks[: info.get_dicts()[-1]["stage"]]
@@ -84,16 +86,23 @@ class TimmEncoder(nn.Module):
         Raises
         ------
         ConfigError
-            in training, one image so small that batch norm has a single value per channel.
+            the encoder takes images of certain sizes only, or, in training, one image is so small
+            that batch norm has a single value per channel.
         """
         self._check_statistics(images)
-        features = self.net(images)
+        try:
+            features = self.net(images)
+        except AssertionError as error:  # windows of attention that cannot be laid over it
+            height, width = images.shape[-2:]
+            raise ConfigError(
+                f"encoder {self.name} takes no input of {width} x {height} px: {error}"
+            ) from None
         if self.with_head:
             features[-1] = self.net.bn2(self.net.conv_head(features[-1]))
         return [
             # Some transformers keep channels last.
-            feature if feature.shape[1] == width else feature.permute(0, 3, 1, 2)
-            for feature, width in zip(features, self.channels, strict=False)
+            feature.permute(0, 3, 1, 2) if self.channels_last else feature
+            for feature, _ in zip(features, self.channels, strict=False)
         ]
 
     def load_pretrained(self, state: dict[str, Tensor]) -> None:

@@ -102,20 +102,25 @@ def roi_align(
     height, width = feature.shape[-2:]
     counts = (lengths / size).ceil().long() if samples == 0 else torch.full((1, 2), samples)
     kinds, kind = counts.unique(dim=0, return_inverse=True)
-    pooled = _empty(feature, len(boxes), size)
+    feature = feature.contiguous(memory_format=torch.channels_last)
+    parts: list[Tensor] = []
     for number, (across, down) in enumerate(kinds.tolist()):
-        chosen = slice(None) if len(kinds) == 1 else torch.nonzero(kind == number).flatten()
+        chosen = slice(None) if len(kinds) == 1 else kind == number
         start, length = boxes[chosen, :2], lengths[chosen]
-        part = _sum_bins(
-            feature,
-            _aligned_axis(start[:, 1], length[:, 1], size, down, height),
-            _aligned_axis(start[:, 0], length[:, 0], size, across, width),
-            images[chosen],
+        parts.append(
+            _sum_bins(
+                feature,
+                _aligned_axis(start[:, 1], length[:, 1], size, down, height),
+                _aligned_axis(start[:, 0], length[:, 0], size, across, width),
+                images[chosen],
+            )
         )
-        if len(kinds) == 1:
-            return part
-        pooled = pooled.index_copy(0, chosen, part)  # pyright: ignore[reportArgumentType]
-    return pooled
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return _empty(feature, 0, size)
+    # Sorted by kind as they are, each goes back to its place.
+    return torch.cat(parts)[kind.argsort(stable=True).argsort()]
 
 
 def roi_pool(feature: Tensor, boxes: Tensor, images: Tensor, size: int, *, stride: float) -> Tensor:

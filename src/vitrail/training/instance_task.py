@@ -187,15 +187,17 @@ def _has_masks(network: InstanceModel) -> bool:
 
 
 def _outlined(source: SampleSource) -> bool:
-    """Whether the first object of a source has an outline; True where there is no object."""
+    """Whether an object of a source has an outline; True where there is no object."""
+    objects = False
     for index in range(len(source)):
         try:
             found = source[index].instances or ()
         except DataError:
             continue
-        for one in found:
-            return one.stored is not None or one.polygons is not None
-    return True
+        if any(one.stored is not None or one.polygons is not None for one in found):
+            return True
+        objects = objects or bool(found)
+    return not objects
 
 
 def _grid(side: int, objects: int, device: torch.device) -> InstanceExample:

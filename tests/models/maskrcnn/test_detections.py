@@ -75,6 +75,16 @@ def test_clipped_to_the_window_and_the_small_dropped() -> None:
     assert not len(found(rows, deltas, min_box=5).boxes)
 
 
+def test_what_has_no_area_is_no_object() -> None:
+    """The first region is moved out of the image, onto its edge; matterport's boxes of one px
+    begin and end with the same number."""
+    deltas = torch.zeros(3, 8)
+    deltas[0, 0] = -10 * 9.0
+    rows = [[0.0, 1, 0], [0, 0.9, 0.1], [1, 0, 0]]
+    assert found(rows, deltas).scores.tolist() == pytest.approx([0.9, 0.1])
+    assert len(found(rows, deltas, inclusive=True).boxes) == 3
+
+
 def test_no_numbers_are_no_objects() -> None:
     rows = [[float("nan")] * 3, [1.0, 0, 0], [1, 0, 0]]
     assert not len(found(rows).boxes)

@@ -7,6 +7,7 @@ import torch
 import torchvision
 from torch import Tensor
 
+from vitrail.models.maskrcnn import suppression
 from vitrail.models.maskrcnn.suppression import best_after_suppression, suppress
 
 
@@ -27,6 +28,18 @@ def test_each_group_is_suppressed_for_itself() -> None:
         expected += of_group[kept].tolist()
     expected.sort(key=lambda at: -scores[at].item())
     assert suppress(boxes, scores, groups, 0.4).tolist() == expected
+
+
+def test_many_boxes_are_suppressed_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal scores among them: of these the first is the better, in any number."""
+    boxes, scores, groups = crowded(3000)
+    scores = (scores * 50).round() / 50
+    found = suppress(boxes, scores, groups, 0.6)
+    monkeypatch.setattr(suppression, "_MANY", 3000)
+    few = suppress(boxes, scores, groups, 0.6)
+    assert len(found) > 200
+    assert torch.equal(found.sort().values, few.sort().values)
+    assert torch.equal(scores[found], scores[few])
 
 
 def test_groups_far_apart_change_no_overlap() -> None:

@@ -92,3 +92,13 @@ def test_tensors_without_a_card_are_taken_by_their_shapes(model, tmp_path: Path)
     save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(WeightsError, match="does not fit the model"):
         tensors_for(card(), path)
+
+
+def test_thresholds_make_no_other_network(tmp_path: Path) -> None:
+    """Neither tensors nor classes hang on them."""
+    arguments = {"encoder": "resnet18", "classes": 2, "box_width": 8, "pyramid_channels": 8}
+    values = {"architecture": "mask-rcnn", "background": None, "arguments": arguments}
+    own = card(name="mine", **values | {"arguments": {**arguments, "detection": {"nms": 0.1}}})
+    path = tmp_path / "mine.safetensors"
+    write_checkpoint(path, build("mask-rcnn", own.arguments), own)
+    assert tensors_for(card(**values), path)

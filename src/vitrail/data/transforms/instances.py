@@ -169,7 +169,9 @@ class InstanceScene:
         """Only the objects of which enough is visible, numbered anew; all others leave no pixel."""
         count = len(self.plane)
         areas = np.bincount(self.planes.ravel(), minlength=count + 1)[1:]
-        kept = np.flatnonzero(areas >= np.maximum(1, self.min_visible * self.whole))
+        # Of a crowd any pixel counts: what is left of it would be background.
+        least = np.where(self.crowd, 1, np.maximum(1, self.min_visible * self.whole))
+        kept = np.flatnonzero(areas >= least)
         if len(kept) == count:
             return self
         numbers = np.zeros(count + 1, np.uint16)

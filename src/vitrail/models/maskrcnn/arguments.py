@@ -7,11 +7,13 @@ torchvision (https://github.com/pytorch/vision) and detectron2
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.models.instances import DetectionParams
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class AnchorArguments(BaseModel):
@@ -19,11 +21,11 @@ class AnchorArguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sizes: tuple[float | tuple[float, ...], ...] = Field(
+    sizes: tuple[Positive | tuple[Positive, ...], ...] = Field(
         (32, 64, 128, 256, 512),
         description="side of a square anchor at each level, px; or a list of as many at each",
     )
-    ratios: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="height / width, in order")
+    ratios: tuple[Positive, ...] = Field((0.5, 1.0, 2.0), description="height / width, in order")
     rounded: bool = Field(False, description="edges rounded to whole px, as torchvision does")
     whole_steps: bool = Field(
         False,
@@ -95,6 +97,19 @@ class SamplingArguments(BaseModel):
     regions_positive: float = Field(0.25, gt=0, lt=1, description="share of them, at most")
     region_iou: float = Field(0.5, gt=0, lt=1, description="from here on: object")
 
+    @model_validator(mode="after")
+    def _can_be_learnt(self) -> SamplingArguments:
+        low, high = self.anchor_iou
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"anchor_iou={self.anchor_iou}: expected 0 < first <= second <= 1")
+        for name in ("anchors", "regions"):
+            count, share = getattr(self, name), getattr(self, f"{name}_positive")
+            if int(count * share) < 1:
+                raise ValueError(
+                    f"{name}={count}, {name}_positive={share}: not one of them could be an object"
+                )
+        return self
+
 
 class MaskRCNNArguments(BaseModel):
     """Everything that builds a Faster or Mask R-CNN."""
@@ -131,10 +146,10 @@ class MaskRCNNArguments(BaseModel):
         description="matterport's boxes: a corner at x2 - 1, y2 - 1 is what deltas and overlaps "
         "are computed with",
     )
-    rpn_delta_scale: tuple[float, float, float, float] = Field(
+    rpn_delta_scale: tuple[Positive, Positive, Positive, Positive] = Field(
         (1, 1, 1, 1), description="what dx, dy, dw, dh are divided by"
     )
-    box_delta_scale: tuple[float, float, float, float] = Field(
+    box_delta_scale: tuple[Positive, Positive, Positive, Positive] = Field(
         (10, 10, 5, 5), description="likewise, of the box head"
     )
     clamp_growth: bool = Field(True, description="dw and dh at most log(1000 / 16)")

@@ -73,9 +73,12 @@ def decode(
 
 def pairwise_intersection(one: Tensor, two: Tensor) -> Tensor:
     """Area that each of ``(N, 4)`` boxes shares with each of ``(M, 4)``: ``(N, M)``, px²."""
-    top_left = torch.maximum(one[:, None, :2], two[None, :, :2])
-    bottom_right = torch.minimum(one[:, None, 2:], two[None, :, 2:])
-    return (bottom_right - top_left).clamp(min=0).prod(-1)
+    # Corner by corner, each in one piece: a last axis of two numbers is several times slower.
+    x1, y1, x2, y2 = one.t().contiguous()[:, :, None]
+    left, top, right, bottom = two.t().contiguous()[:, None, :]
+    width = torch.minimum(x2, right).sub_(torch.maximum(x1, left)).clamp_(min=0)
+    height = torch.minimum(y2, bottom).sub_(torch.maximum(y1, top)).clamp_(min=0)
+    return width.mul_(height)
 
 
 def pairwise_iou(one: Tensor, two: Tensor) -> Tensor:

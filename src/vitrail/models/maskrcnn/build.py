@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,8 +14,9 @@ from vitrail.nn.encoder import TimmEncoder
 from vitrail.nn.fpn import FeaturePyramid
 from vitrail.nn.mobilenetv3 import TorchvisionMobileNetV3
 
-_LEVELS = 4
-"""Stages that the pyramid is usually built on: strides 4, 8, 16 and 32."""
+_STRIDES = [4, 8, 16, 32]
+"""Of the stages that the pyramid is usually built on."""
+_LEVELS = len(_STRIDES)
 _HALVING_STAGES = ("layer2", "layer3", "layer4")
 
 
@@ -66,11 +65,10 @@ def _encoder(arguments: MaskRCNNArguments) -> TimmEncoder:
         return TorchvisionMobileNetV3(name, in_channels=bands, output_stride=32)
     encoder = TimmEncoder(name, in_channels=bands)
     strides = encoder.strides[-_LEVELS:]
-    doubling = all(coarse == 2 * fine for fine, coarse in pairwise(strides))
-    if len(strides) < _LEVELS or not doubling:
+    if strides != _STRIDES:
         raise ConfigError(
-            f"encoder={name!r} has the strides {encoder.strides}; expected {_LEVELS} stages or "
-            "more, each twice as coarse as the one before it (resnet50, convnext_tiny)"
+            f"encoder={name!r} has the strides {encoder.strides}; expected stages at "
+            f"{', '.join(map(str, _STRIDES))} at its end (resnet50, convnext_tiny)"
         )
     return encoder
 

@@ -76,11 +76,14 @@ def detect(
         MAX_GROWTH if arguments.clamp_growth else None,
     )
     boxes = clip(boxes, windows[images])
+    shortest = (boxes[:, 2:] - boxes[:, :2]).amin(1)
     found: list[Found] = []
     for image in range(len(regions)):
         kept = images == image
+        if not arguments.inclusive:  # a box that ends in the px it begins with is a px there
+            kept &= shortest > 0
         if arguments.min_box:
-            kept &= (boxes[:, 2:] - boxes[:, :2]).amin(1) >= arguments.min_box
+            kept &= shortest >= arguments.min_box
         some = Found(boxes[kept], best[kept], classes[kept], False)
         chosen, more = best_after_suppression(
             some.boxes, some.scores, some.class_ids, params.nms, params.max_detections

@@ -48,7 +48,7 @@ class Regions(NamedTuple):
 
 
 def sample(matched: Tensor, count: int, positive_share: float) -> tuple[Tensor, Tensor]:
-    """Draw from what :func:`~vitrail.models.maskrcnn.matching.match` returned for one image.
+    """Draw from what :func:`~vitrail.models.maskrcnn.matching.match_boxes` returned for one image.
 
     Parameters
     ----------

@@ -1,10 +1,13 @@
-"""Non-maximum suppression within groups (classes, levels), all groups at once."""
+"""Non-maximum suppression within groups (classes, levels)."""
 
 from __future__ import annotations
 
 import torch
 import torchvision
 from torch import Tensor
+
+_MANY = 2000
+"""Boxes from which on groups are faster one by one."""
 
 
 def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tensor:
@@ -25,10 +28,19 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tenso
     """
     if not len(boxes):
         return groups.new_zeros(0, dtype=torch.int64)
+    if boxes.device.type == "mps":  # has no float64
+        return suppress(boxes.cpu(), scores.cpu(), groups.cpu(), iou).to(boxes.device)
+    boxes, scores = boxes.double(), scores.double()
+    if len(boxes) > _MANY and boxes.device.type == "cpu":  # compares all pairs, one after another
+        order = scores.sort(descending=True, stable=True).indices
+        kept = torch.zeros(len(boxes), dtype=torch.bool)
+        for group in groups.unique():
+            own = order[groups[order] == group]
+            kept[own[torchvision.ops.nms(boxes[own], scores[own], iou)]] = True
+        return order[kept[order]]
     # Groups are moved apart; in float64, since far from 0 float32 would change the overlaps.
-    apart = boxes.max().double() - boxes.min() + 1
-    moved = boxes.double() + (groups * apart)[:, None]
-    return torchvision.ops.nms(moved, scores.double(), iou)
+    apart = boxes.max() - boxes.min() + 1
+    return torchvision.ops.nms(boxes + (groups * apart)[:, None], scores, iou)
 
 
 def best_after_suppression(

@@ -93,6 +93,7 @@ def _difference(own: Card, card: Card) -> str:
         return _told("the architecture", own.architecture, card.architecture)
     theirs = validate_arguments(own.architecture, own.arguments).model_dump()
     wanted = validate_arguments(card.architecture, card.arguments).model_dump()
+    wanted.pop("detection", None)  # thresholds: neither tensors nor classes hang on them
     for name, value in wanted.items():
         if theirs[name] != value:
             return _told(name, theirs[name], value)
