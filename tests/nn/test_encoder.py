@@ -71,5 +71,5 @@ def test_one_value_a_channel_is_enough_without_batch_norm() -> None:
 
 def test_windows_of_attention_want_their_size() -> None:
     encoder = TimmEncoder("swin_tiny_patch4_window7_224").eval()
-    with torch.inference_mode(), pytest.raises(ConfigError, match="no input of 64 x 96 px: .*224"):
+    with torch.inference_mode(), pytest.raises(ConfigError, match=r"no input of 64 x 96 px: .*224"):
         encoder(torch.zeros(1, 3, 96, 64))

@@ -4,6 +4,7 @@ import csv
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from safetensors.torch import load_file
 import vitrail
 from tests.drawn import write_discs, write_objects, write_objects_recipe
 from tests.training.test_loop import InterruptAt, Watch, same_state
+from vitrail.data.sample import Instance, Sample, SampleSource
 from vitrail.errors import ConfigError, VitrailError, WeightsError
 from vitrail.models.instances import InstanceModel
 from vitrail.models.maskrcnn.network import MaskRCNN
-from vitrail.result import InstanceResult
+from vitrail.result import InstanceResult, Masks
 from vitrail.training.config import Recipe, make_recipe, read_recipe
 from vitrail.training.history import HistoryCsv
+from vitrail.training.instance_task import _outlined
 from vitrail.training.loop import Training, train
 from vitrail.training.memory import memory_plan
 from vitrail.training.pictures import EpochPictures, epoch_picture
@@ -124,6 +127,20 @@ def test_what_has_a_box_only_is_neither_found_nor_missed_as_a_mask(trained: tupl
     task, network = training.task, training.stepper.network
     numbers = task.validate(network, source, "float32", Loading()).metrics
     assert all(math.isfinite(numbers[name]) for name in ("mask_ap", "box_ap"))
+
+
+def test_one_outline_is_enough_to_measure_masks() -> None:
+    """Wherever it stands; without any object nothing speaks against masks."""
+    image, size = np.zeros((8, 8, 3), np.uint8), (8, 8)
+    bare = Instance(0, size, (1.0, 1.0, 4.0, 4.0))
+    drawn = Instance.from_masks(0, Masks.from_dense(np.eye(8, dtype=bool)[None]))
+
+    def source(*objects: Instance) -> SampleSource:
+        samples = [Sample(str(at), image, size, instances=(one,)) for at, one in enumerate(objects)]
+        return cast(SampleSource, samples)
+
+    assert _outlined(source(bare, bare, drawn)) and _outlined(source())
+    assert not _outlined(source(bare, bare))
 
 
 @pytest.fixture(scope="module")

@@ -61,8 +61,9 @@ def import_(
         str,
         typer.Option(
             help="As segmentation_models.pytorch (Unet, FPN, PSPNet, DeepLabV3, DeepLabV3Plus) or "
-            "torchvision (fcn_resnet50, deeplabv3_resnet101, lraspp_mobilenet_v3_large, ...) "
-            "calls it; a folder of save_pretrained says it itself."
+            "torchvision (fcn_resnet50, deeplabv3_resnet101, maskrcnn_resnet50_fpn_v2, ...) "
+            "or detectron2 (mask_rcnn_R_50_FPN) calls it; a folder of save_pretrained says it "
+            "itself."
         ),
     ] = "",
     encoder: Annotated[
@@ -99,13 +100,15 @@ def import_(
     ] = "",
     std: Annotated[str, typer.Option(help="Likewise.")] = "",
 ) -> None:
-    """Make a checkpoint of segmentation_models.pytorch, torchvision or matterport vitrail's.
+    """Make a checkpoint of smp, torchvision, detectron2 or matterport one of vitrail's.
 
     Only tensors are read: a pickle that asks for more is refused, and no code in it runs.
     """
     from vitrail.errors import ParameterError
-    from vitrail.weights.importers.adopt import NOT_RGB, ClassNames, import_checkpoint
+    from vitrail.weights.importers.adopt import NOT_RGB, import_checkpoint
+    from vitrail.weights.importers.adopt_detector import DETECTORS, import_detector
     from vitrail.weights.importers.adopt_matterport import SUFFIXES, import_matterport
+    from vitrail.weights.importers.adopted import ClassNames
 
     if out.suffix != ".safetensors":
         raise ParameterError(f"--out {out}: expected a name that ends in .safetensors")
@@ -121,6 +124,18 @@ def import_(
             image_size=image_size or 1024,
             min_side=min_side,
             anchor_sizes=_numbers("--anchor-sizes", anchor_sizes) or (),
+            mean=_numbers("--mean", mean),
+            std=_numbers("--std", std),
+        )
+    elif architecture in DETECTORS:
+        if encoder:
+            raise ParameterError(f"--encoder {encoder}: {architecture} says it already")
+        card = import_detector(
+            file,
+            out,
+            ClassNames.parse(classes),
+            architecture,
+            image_size=image_size,
             mean=_numbers("--mean", mean),
             std=_numbers("--std", std),
         )

@@ -14,7 +14,8 @@ from tests.cli.test_predict import run
 from vitrail.errors import ParameterError, UnknownNameError, WeightsError
 from vitrail.weights.header import read_card
 from vitrail.weights.importers import tensors_for
-from vitrail.weights.importers.adopt import ClassNames, import_checkpoint
+from vitrail.weights.importers.adopt import import_checkpoint
+from vitrail.weights.importers.adopted import ClassNames
 from vitrail.weights.importers.mobilenetv2 import timm_keys
 from vitrail.weights.importers.smp import read_smp
 from vitrail.weights.importers.torchvision import from_torchvision

@@ -13,8 +13,8 @@ from vitrail.models.registry import build
 from vitrail.weights.files import check_state, read_tensors
 from vitrail.weights.header import read_card
 from vitrail.weights.importers import adopt_matterport
-from vitrail.weights.importers.adopt import ClassNames
 from vitrail.weights.importers.adopt_matterport import import_matterport
+from vitrail.weights.importers.adopted import ClassNames
 from vitrail.weights.importers.matterport import Matterport, from_matterport
 from vitrail.weights.published.coco import COCO_CLASSES
 

@@ -43,7 +43,7 @@ def tensors_for(card: Card, path: Path) -> dict[str, Tensor]:
         tensors = read_tensors(path) if layout == "vitrail" else read_any_tensors(path)
         if not any(name.startswith("encoder.") for name in tensors):  # else they are ours already
             try:
-                tensors = _converted(tensors, layout, card.architecture)
+                tensors = converted(tensors, layout, card.architecture)
             except WeightsError as error:
                 raise WeightsError(f"{path}: {error}") from None
     with torch.device("meta"):
@@ -51,8 +51,14 @@ def tensors_for(card: Card, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _converted(tensors: dict[str, Tensor], layout: str, architecture: str) -> dict[str, Tensor]:
-    """Another project's tensors under our names."""
+def converted(tensors: dict[str, Tensor], layout: str, architecture: str) -> dict[str, Tensor]:
+    """Another project's tensors under our names.
+
+    Raises
+    ------
+    WeightsError
+        they are not of such a network.
+    """
     # Here and not above: a model that ships with us needs none of these.
     if layout == "torchvision":
         return from_torchvision(tensors, architecture)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
-from vitrail.errors import ParameterError, WeightsError
+from vitrail.errors import ParameterError, UnknownNameError, WeightsError
 from vitrail.models.registry import build
-from vitrail.weights.card import Card, Licences, Preprocessing
+from vitrail.weights.card import Card
 from vitrail.weights.files import check_state, write_tensors
+from vitrail.weights.importers.adopt_detector import DETECTORS
+from vitrail.weights.importers.adopted import ClassNames, adopted_card, preprocessing_of
 from vitrail.weights.importers.smp import Imported, read_smp
+from vitrail.weights.importers.smp_forms import FORMS
 from vitrail.weights.importers.tensors import read_any_tensors
 from vitrail.weights.importers.torchvision import from_torchvision
 from vitrail.weights.published import PUBLISHED
@@ -33,23 +33,6 @@ NOT_RGB = "takes {bands} bands, and only RGB networks predict pictures: this one
 """Said of an imported network whose weights are kept, but which nothing can be predicted with."""
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-_UNKNOWN = "not stated by the file"
-
-
-@dataclass(frozen=True)
-class ClassNames:
-    """The names of an imported network's classes, or how many there are if nobody knows them."""
-
-    names: tuple[str, ...] = ()
-    count: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> ClassNames:
-        """``a,b,c``, or a number."""
-        # Not str.isdigit: it takes a superscript 2, which int() does not.
-        if re.fullmatch("[0-9]{1,9}", text.strip()):
-            return cls(count=int(text))
-        return cls(tuple(name.strip() for name in text.split(",") if name.strip()))
 
 
 def import_checkpoint(
@@ -91,6 +74,9 @@ def import_checkpoint(
     OutputError
         ``out`` cannot be written.
     """
+    if architecture and architecture not in (*TORCHVISION, *FORMS):
+        known = (*FORMS, *TORCHVISION, *DETECTORS)
+        raise UnknownNameError("architecture to import", architecture, known)
     if architecture in TORCHVISION:
         imported = _read_torchvision(path, architecture)
     else:
@@ -99,14 +85,8 @@ def import_checkpoint(
     bands = int(str(imported.arguments["in_channels"]))
     usual = _IMAGENET if bands == 3 else {"mean": (0.5,) * bands, "std": (0.5,) * bands}
     values = {"image_size": image_size, "resize": resize, "mean": mean, "std": std}
-    try:
-        preprocessing = Preprocessing.model_validate(
-            usual | {name: value for name, value in values.items() if value is not None}
-        )
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        name = ".".join(map(str, fault["loc"])) or "preprocessing"
-        raise ParameterError(f"{name}={fault['input']!r}: {fault['msg']}") from None
+    told_values = {name: value for name, value in values.items() if value is not None}
+    preprocessing = preprocessing_of(usual | told_values)
     if len(preprocessing.mean) != bands:
         raise ParameterError(
             f"mean and std have {len(preprocessing.mean)} values, the network of {path} {bands} "
@@ -114,17 +94,14 @@ def import_checkpoint(
         )
     not_rgb = "" if bands == 3 else f"; {NOT_RGB.format(bands=bands)}"
     source = architecture or imported.architecture
-    card = Card(
-        name=re.sub(r"[^a-z0-9._-]+", "-", out.stem.lower()).strip("-._") or "imported",
+    card = adopted_card(
+        out,
         summary=f"{imported.architecture} imported from {path.name} ({source})",
         architecture=imported.architecture,
         arguments=imported.arguments,
         classes=names,
         background=0 if imported.outputs == 1 else _index(names, "background"),
         preprocessing=preprocessing,
-        training_data=_UNKNOWN,
-        training_command=_UNKNOWN,
-        licences=Licences(code="Apache-2.0", weights=_UNKNOWN, training_data=_UNKNOWN),
         limits=f"the preprocessing is what the import was told or assumed{told}{not_rgb}",
     )
     write_tensors(out, imported.tensors, card)
@@ -164,20 +141,7 @@ def _names(path: Path, imported: Imported, given: ClassNames) -> tuple[tuple[str
     what = f"{path}: the network tells {count} classes apart"
     if imported.outputs == 1:
         what += " (its one output is an object against the background, which comes first)"
-    if not given.names and not given.count:
-        raise ParameterError(
-            f"{what}, and the file does not name them; give --classes with {count} names, commas "
-            f"between, in the order of the training, or --classes {count} if nobody knows them"
-        )
-    if (given.count or len(given.names)) != count:
-        got = given.count or ", ".join(given.names)
-        raise ParameterError(f"{what}; --classes {got}: expected {count} names, or {count}")
-    if len(set(given.names)) != len(given.names):
-        raise ParameterError(f"--classes {', '.join(given.names)}: a name stands there twice")
-    if given.names:
-        return given.names, ""
-    unknown = tuple(f"unknown {index}" for index in range(count))
-    return unknown, "; the names of its classes are unknown"
+    return given.of(count, what)
 
 
 def _index(names: tuple[str, ...], name: str) -> int | None:
