@@ -130,6 +130,8 @@ def import_(
     elif architecture in DETECTORS:
         if encoder:
             raise ParameterError(f"--encoder {encoder}: {architecture} says it already")
+        if resize != "long-side":
+            raise ParameterError(f"--resize {resize}: a detector is fed by its short side")
         card = import_detector(
             file,
             out,

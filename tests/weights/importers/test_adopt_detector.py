@@ -48,9 +48,13 @@ def test_the_command_line(state: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert (card.preprocessing.image_size, card.preprocessing.max_side) == (400, 666)
     assert "the published weights" in card.limits
     assert vitrail.load(out, device="cpu").card.classes == ("car", "bus")  # pyright: ignore
-    with pytest.raises(SystemExit) as stop:
-        main([*command, "--classes", "a,b", "--encoder", "resnet50"])
-    assert stop.value.code and "says it already" in capsys.readouterr().err
+    for option, value, message in (
+        ("--encoder", "resnet50", "says it already"),
+        ("--resize", "stretch", "by its short side"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([*command, "--classes", "a,b", option, value])
+        assert stop.value.code and message in capsys.readouterr().err
 
 
 def test_a_name_that_nobody_uses(
