@@ -1,9 +1,11 @@
 """Training crops with objects: masks, boxes, class ids and flags stay one object's."""
 
+import tracemalloc
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,14 @@ from vitrail.data.sample import Instance, LabelSpace, Sample
 from vitrail.data.sampler import ResumableSampler
 from vitrail.data.transforms import InstanceExample, TrainingSet, collate_instances
 from vitrail.data.transforms.framing import Stretch
-from vitrail.data.transforms.geometry import Geometry
-from vitrail.data.transforms.instances import MAX_OBJECTS, InstanceScene, extents, to_planes
+from vitrail.data.transforms.geometry import Geometry, Grid
+from vitrail.data.transforms.instances import (
+    MAX_OBJECTS,
+    InstanceScene,
+    extents,
+    resized_example,
+    to_planes,
+)
 from vitrail.errors import DataError
 from vitrail.result.masks import Masks
 
@@ -227,13 +235,48 @@ def test_masks_of_some_objects() -> None:
 def test_as_few_planes_as_overlaps_need() -> None:
     rng = np.random.default_rng(0)
     apart = [(10 * n, 3, rng.random((8, 20)) < 0.7) for n in range(9)]
-    planes, plane, areas = to_planes(apart, (100, 30))
+    grid = Grid.of((0, 0, 100, 30), (100, 30))
+    planes, plane, areas = to_planes(apart, grid)
     assert planes.shape == (1, 100, 30) and not plane.any()
     assert areas.tolist() == [int(crop.sum()) for _, _, crop in apart]
     nested = [(0, 0, np.ones((20 - n, 30), bool)) for n in range(4)]
-    planes, plane, _ = to_planes([*nested, (90, 0, np.ones((5, 5), bool))], (100, 30))
+    planes, plane, _ = to_planes([*nested, (90, 0, np.ones((5, 5), bool))], grid)
     assert plane.tolist() == [0, 1, 2, 3, 0]
     assert extents(planes, plane)[:, 3].tolist() == [20, 19, 18, 17, 95]
+
+
+@pytest.mark.parametrize("resized", [(17, 23), (40, 61), (90, 150)])
+def test_a_grid_shows_what_resizing_a_full_frame_shows(resized: tuple[int, int]) -> None:
+    rng = np.random.default_rng(sum(resized))
+    for _ in range(20):
+        frame = np.zeros((100, 120), np.uint8)
+        h, w = rng.integers(1, 60, 2)
+        y, x = rng.integers(0, (100 - h, 120 - w))
+        crop = rng.random((h, w)) < 0.7
+        frame[y : y + h, x : x + w] = crop
+        top, left, height, width = window = 20, 30, 40, 61
+        part = frame[top : top + height, left : left + width]
+        expected = cv2.resize(part, resized[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        shown = np.zeros(resized, np.uint8)
+        y, x, seen = Grid.of(window, resized).seen(int(y), int(x), crop)
+        shown[y : y + seen.shape[0], x : x + seen.shape[1]] = seen
+        assert np.array_equal(shown, expected)
+
+
+def test_planes_cost_what_is_shown_not_what_the_image_has() -> None:
+    """Twenty objects over each other in 12 megapixels: 500 MB as full frames."""
+    size = (3000, 4000)
+    stack = [Masks.from_crops([(n, n, np.ones((300, 300), bool))], size) for n in range(20)]
+    objects = tuple(Instance.from_masks(0, mask) for mask in stack)
+    sample = Sample("large", np.zeros((1, 1, 3), np.uint8), size, instances=objects)
+    tracemalloc.start()
+    try:
+        example = resized_example(sample, (300, 400), (0, 0), (320, 416))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(example.planes) == 20 and example.boxes[0].tolist() == [0, 0, 30, 30]
+    assert peak < 500e6 / 10
 
 
 def test_a_crop_keeps_no_planes_it_does_not_need() -> None:

@@ -18,7 +18,7 @@ from vitrail.errors import ConfigError, ParameterError, UnknownNameError, Vitrai
 from vitrail.image import read_image
 from vitrail.models.base import RawOutput, SemanticModel
 from vitrail.training.api import train
-from vitrail.training.config import read_recipe
+from vitrail.training.config import Recipe, read_recipe
 from vitrail.training.learner import Learner
 from vitrail.training.loop import STATE
 from vitrail.training.records import Callback, Step
@@ -164,14 +164,29 @@ def test_each_fit_is_what_its_recipe_does(folder: Path) -> None:
     assert len(learner.history) == 4
 
 
-def test_a_recipe_before_any_fit_brings_the_weights_along(folder: Path) -> None:
+def test_a_recipe_before_any_fit_names_the_checkpoint(folder: Path) -> None:
     path = make(folder).save(folder / "three.safetensors")
     merged = {"root": folder / "discs", "options": OPTIONS, "merge": MERGED}
     learner = Learner(
         merged, path, image_size=64, batch_size=4, workers=0, quiet=True, callbacks=[]
     )
     recipe = read_recipe(learner.save_recipe(folder / "two.yaml"))
+    assert recipe.model.start == path
+    _same_training(learner, recipe, folder)
+
+
+def test_a_recipe_after_an_interrupted_fit_brings_the_weights_along(folder: Path) -> None:
+    stop = Interrupt(2)
+    learner = make(folder, callbacks=[stop])
+    with pytest.raises(TrainingStopped):
+        learner.fit(1, 1e-3)
+    stop.step = None
+    recipe = read_recipe(learner.save_recipe(folder / "two.yaml"))
     assert recipe.model.start == folder / "two-start.safetensors"
+    _same_training(learner, recipe, folder)
+
+
+def _same_training(learner: Learner, recipe: Recipe, folder: Path) -> None:
     learner._out = folder / "mine"
     mine = learner.fit_one_cycle(1)
     again = train(recipe, out=folder / "again", callbacks=[], quiet=True)
@@ -192,7 +207,7 @@ def test_a_checkpoint_of_other_classes_gives_all_but_its_head(folder: Path, caps
     merged = {"root": folder / "discs", "options": OPTIONS, "merge": MERGED}
     learner = Learner(merged, path)
     told = capsys.readouterr().out
-    assert "knows 3 classes, the data have 2: head.weight, head.bias start afresh" in told
+    assert "another number of classes than the data: head.weight, head.bias start afresh" in told
     assert learner.model.classes == 2 and learner.space.classes == ("background", "thing")
     taken, given = learner.model.state_dict(), load_file(path)
     assert taken["head.weight"].shape[0] == 2

@@ -18,11 +18,10 @@ from vitrail.models.instances import InstanceModel
 from vitrail.models.registry import ARCHITECTURES
 from vitrail.training.config import ModelConfig, Recipe, TrainConfig
 from vitrail.training.data import Sources
-from vitrail.training.setup import Network, make_model, make_task, space_of
+from vitrail.training.setup import Network, make_task, space_of
 from vitrail.training.task import Task
 from vitrail.weights.card import Card
 from vitrail.weights.catalog import ALIASES, catalog, find
-from vitrail.weights.files import load_state, read_tensors
 from vitrail.weights.header import read_card
 
 Data: TypeAlias = (
@@ -181,8 +180,8 @@ def first_task(
     """The task, the network to begin with, and the recipe's section that makes the same; None: none
     does.
 
-    Where a checkpoint knows other classes than the data, all that fits is taken, and what does
-    not, its head, starts afresh; ``say`` is told.
+    ``say`` is told what of a checkpoint was left out, as
+    :func:`~vitrail.training.setup.start_weights` says.
 
     Raises
     ------
@@ -197,29 +196,9 @@ def first_task(
                 + ", ".join(space.classes)
             )
         return *make_task(recipe, sources, given.network), None
-    space = space_of(recipe, sources)
-    count = len(space.classes)
     with torch.random.fork_rng(devices=[]):  # the user's dice stay where they are
         torch.manual_seed(recipe.train.seed)  # as a training of this recipe begins
-        if given.card is None or len(given.card.classes) == count:
-            return *make_task(recipe, sources, say=say), recipe.model
-        fresh = recipe.model.model_copy(update={"start": None})
-        model = make_model(recipe.model_copy(update={"model": fresh}), space)
-    path = recipe.model.start
-    assert path is not None
-    tensors, own = read_tensors(path), model.state_dict()
-    differing = [
-        name
-        for name, value in own.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
-    load_state(model, {**tensors, **{name: own[name] for name in differing}}, path)
-    say(
-        f"{given.name} knows {len(given.card.classes)} classes, the data have {count}: "
-        f"{', '.join(differing)} start afresh, the other {len(tensors) - len(differing)} tensors "
-        "are taken over"
-    )
-    return *make_task(recipe, sources, model), None
+        return *make_task(recipe, sources, say=say), recipe.model
 
 
 def check_settings(settings: Mapping[str, object]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from vitrail.data.sample import LabelSpace
 from vitrail.errors import ConfigError
@@ -24,9 +25,6 @@ from vitrail.training.semantic_task import SemanticTask
 from vitrail.training.task import Task
 from vitrail.weights.card import Card, Score
 from vitrail.weights.files import load_state, read_tensors
-
-OF_CLASSES = ("box_predictor.", "mask_head.logits.")
-"""What the tensors of a detector whose size depends on the number of classes are called."""
 
 Network = SemanticModel | InstanceModel
 """What can be trained."""
@@ -106,32 +104,25 @@ def finds_objects(architecture: str) -> bool:
 
 
 def start_weights(
-    model: nn.Module, recipe: Recipe, say: Callable[[str], object] = lambda text: None
+    model: Network, recipe: Recipe, say: Callable[[str], object] = lambda text: None
 ) -> None:
     """Give the network, or its encoder, the weights that the recipe says to start from.
 
-    A network that finds objects may start from one that knows another number of classes: the
-    tensors that depend on that number start afresh, which ``say`` is told.
+    It may start from one that knows another number of classes: the tensors whose shapes depend on
+    that number start afresh, which ``say`` is told.
     """
     start = recipe.model.start
     if start is not None:
-        tensors = read_tensors(start)
-        if isinstance(model, InstanceModel):
-            own = model.state_dict()
-            fresh = [
-                name
-                for name, value in own.items()
-                if name.startswith(OF_CLASSES)
-                and name in tensors
-                and tensors[name].shape != value.shape
-                and tensors[name].shape[1:] == value.shape[1:]
-            ]
-            if fresh:
-                tensors = {**tensors, **{name: own[name] for name in fresh}}
-                say(
-                    f"{start}: knows another number of classes: {', '.join(fresh)} start afresh, "
-                    f"the other {len(tensors) - len(fresh)} tensors are taken over"
-                )
+        tensors, own = read_tensors(start), model.state_dict()
+        differing = [
+            n for n, value in own.items() if n in tensors and tensors[n].shape != value.shape
+        ]
+        if differing and _depend_on_classes(differing, model, recipe):
+            tensors = {**tensors, **{name: own[name] for name in differing}}
+            say(
+                f"{start}: knows another number of classes than the data: {', '.join(differing)} "
+                f"start afresh, the other {len(tensors) - len(differing)} tensors are taken over"
+            )
         load_state(model, tensors, start)
         return
     wanted = recipe.model.encoder_weights
@@ -144,6 +135,17 @@ def start_weights(
         encoder.load_pretrained(read_tensors(wanted))
     else:
         encoder.load_pretrained(imagenet_state(str(recipe.model.arguments.get("encoder"))))
+
+
+def _depend_on_classes(names: Sequence[str], model: Network, recipe: Recipe) -> bool:
+    """Whether the shape of each of these tensors is another where there is one class more."""
+    with torch.device("meta"):
+        more = build(
+            recipe.model.architecture,
+            {**recipe.model.arguments, "classes": model.classes + 1},
+        ).state_dict()
+    own = model.state_dict()
+    return all(more[name].shape != own[name].shape for name in names)
 
 
 def imagenet_state(name: str) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from vitrail.data.transforms import InstanceExample
+from vitrail.data.transforms.geometry import Grid
 from vitrail.data.transforms.instances import extents, to_planes
 
 Box = tuple[int, int, int, int]
@@ -26,7 +27,7 @@ def example(
 
     ``crowd`` and ``boxed`` are the numbers of crowds and of objects with nothing but a box.
     """
-    planes, plane, _ = to_planes(((0, 0, mask) for mask in masks), size)
+    planes, plane, _ = to_planes(((0, 0, mask) for mask in masks), Grid.of((0, 0, *size), size))
     numbers = torch.arange(len(masks))
     return InstanceExample(
         torch.zeros((3, *size), dtype=torch.uint8),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +22,41 @@ from torchvision.transforms import v2
 from vitrail.data.transforms.framing import Framing, Size, View, chance, uniform
 
 F = v2.functional
+
+
+class Grid(NamedTuple):
+    """Which pixel of an image each pixel of a resized part of it shows: the one whose centre lies
+    nearest, as OpenCV's ``INTER_NEAREST_EXACT`` takes them."""
+
+    rows: np.ndarray
+    """``(h,)`` int64, never falling."""
+    columns: np.ndarray
+    """``(w,)`` int64, likewise."""
+
+    @classmethod
+    def of(cls, window: tuple[int, int, int, int], resized: Size) -> Grid:
+        """Of a window ``y x h w`` of the image, px, and the size that it is resized to."""
+        y, x, h, w = window
+        return cls(y + _nearest(h, resized[0]), x + _nearest(w, resized[1]))
+
+    @property
+    def size(self) -> Size:
+        """``(h, w)`` of the resized part."""
+        return len(self.rows), len(self.columns)
+
+    def seen(self, y: int, x: int, crop: np.ndarray) -> tuple[int, int, np.ndarray]:
+        """A crop whose corner lies at ``(y, x)`` of the image: where, and how, it is shown."""
+        top, bottom = np.searchsorted(self.rows, (y, y + crop.shape[0]))
+        left, right = np.searchsorted(self.columns, (x, x + crop.shape[1]))
+        chosen = np.ix_(self.rows[top:bottom] - y, self.columns[left:right] - x)
+        return int(top), int(left), crop[chosen]
+
+
+def _nearest(extent: int, resized: int) -> np.ndarray:
+    """The source of each pixel along an axis, from OpenCV itself: of ties it alone decides."""
+    places = np.arange(extent, dtype=np.float32)[None]  # exact up to 16 million
+    taken = cv2.resize(places, (resized, 1), interpolation=cv2.INTER_NEAREST_EXACT)
+    return taken[0].astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +140,19 @@ class Plan:
         part = labels[y : y + h, x : x + w]
         if (h, w) != self.resized:
             part = cv2.resize(part, self.resized[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return self.placed(part, fill)
+
+    @property
+    def grid(self) -> Grid:
+        """Which pixels of the image make the resized window."""
+        return Grid.of(self.window, self.resized)
+
+    def placed(self, part: np.ndarray, fill: int) -> np.ndarray:
+        """Ids of the resized window, uint8 or uint16, to the crop; ``fill`` outside the frame."""
         if self.angle:
             out = self._rotated(part, fill)
         else:
-            out = np.full(self.size, fill, labels.dtype)
+            out = np.full(self.size, fill, part.dtype)
             into, of = self._overlap()
             out[into] = part[of]
         out = out[:, ::-1] if self.flips[0] else out

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from vitrail.data.sample import Instance, LabelSpace, Sample
 from vitrail.data.transforms.framing import Size
-from vitrail.data.transforms.geometry import Plan
+from vitrail.data.transforms.geometry import Grid, Plan
 from vitrail.data.transforms.reading import read_pixels
 from vitrail.errors import DataError
 
@@ -76,13 +75,11 @@ def resized_example(sample: Sample, size: Size, corner: Size, frame: Size) -> In
     found = sample.instances or ()
     if len(found) > MAX_OBJECTS:
         raise too_many_objects(sample)
-    planes, plane, areas = to_planes(map(crop_of, found), sample.size)
+    grid = Grid.of((0, 0, *sample.size), size)
+    planes, plane, areas = to_planes(map(crop_of, found), grid)
     placed = np.zeros((len(planes), *frame), np.uint16)
     (y, x), (h, w) = corner, size
-    for one, target in zip(planes, placed, strict=True):
-        target[y : y + h, x : x + w] = cv2.resize(
-            one, (w, h), interpolation=cv2.INTER_NEAREST_EXACT
-        )
+    placed[:, y : y + h, x : x + w] = planes
     scene = InstanceScene(
         torch.zeros((3, *frame), dtype=torch.uint8),
         placed,
@@ -149,10 +146,10 @@ class InstanceScene:
         if len(sample.instances) > MAX_OBJECTS:
             raise too_many_objects(sample)
         pixels, plan, factor = read_pixels(sample, plan)
-        planes, plane, areas = to_planes(map(crop_of, sample.instances), sample.size)
+        planes, plane, areas = to_planes(map(crop_of, sample.instances), plan.grid)
         return cls(
             plan.image(pixels, factor),
-            np.stack([plan.mask(one, 0) for one in planes]),
+            np.stack([plan.placed(one, 0) for one in planes]),
             plane,
             np.array([one.class_id for one in sample.instances], np.int64),
             np.array([one.crowd for one in sample.instances], bool),
@@ -271,26 +268,29 @@ class InstanceScene:
 
 
 def to_planes(
-    crops: Iterable[tuple[int, int, np.ndarray]], size: Size
+    crops: Iterable[tuple[int, int, np.ndarray]], grid: Grid
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Masks, each a ``(y0, x0, crop)`` inside the frame, to as few planes as a first fit finds.
+    """Masks, each a ``(y0, x0, crop)`` inside the image, to as few planes as a first fit finds.
+
+    A plane has the size of what is shown: the memory does not depend on the image's.
 
     Returns
     -------
-    planes : (K, H, W) uint16, K >= 1; mask n is n + 1
+    planes : (K, h, w) uint16, K >= 1; mask n is n + 1, as the grid shows it
     plane : (N,) int64, the plane of each mask
-    areas : (N,) int64, pixels
+    areas : (N,) int64, px of the image
     """
-    planes = [np.zeros(size, np.uint16)]
+    planes = [np.zeros(grid.size, np.uint16)]
     plane: list[int] = []
     areas: list[int] = []
-    for number, (y, x, crop) in enumerate(crops, start=1):
-        rows, columns = slice(y, y + crop.shape[0]), slice(x, x + crop.shape[1])
-        free = (at for at, one in enumerate(planes) if not one[rows, columns][crop].any())
+    for number, (y0, x0, crop) in enumerate(crops, start=1):
+        y, x, seen = grid.seen(y0, x0, crop)
+        rows, columns = slice(y, y + seen.shape[0]), slice(x, x + seen.shape[1])
+        free = (at for at, one in enumerate(planes) if not one[rows, columns][seen].any())
         at = next(free, len(planes))
         if at == len(planes):
-            planes.append(np.zeros(size, np.uint16))
-        planes[at][rows, columns][crop] = number
+            planes.append(np.zeros(grid.size, np.uint16))
+        planes[at][rows, columns][seen] = number
         plane.append(at)
         areas.append(int(np.count_nonzero(crop)))
     return np.stack(planes), np.array(plane, np.int64), np.array(areas, np.int64)
