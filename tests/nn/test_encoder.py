@@ -1,6 +1,7 @@
 """Short encoders compute what the whole one does, and hold no more than they use."""
 
 import pytest
+import timm
 import torch
 
 from vitrail.errors import ConfigError, UnknownNameError
@@ -69,7 +70,46 @@ def test_one_value_a_channel_is_enough_without_batch_norm() -> None:
     assert TimmEncoder("convnext_atto")(torch.randn(1, 3, 32, 32))[-1].shape[-2:] == (1, 1)
 
 
-def test_windows_of_attention_want_their_size() -> None:
-    encoder = TimmEncoder("swin_tiny_patch4_window7_224").eval()
+@pytest.mark.parametrize("name", ["hiera_tiny_224", "mvitv2_tiny"])
+def test_what_is_made_for_one_size_says_so(name: str) -> None:
+    encoder = TimmEncoder(name).eval()
+    message = r"no input of 352 x 288 px: it was made for 224 x 224 px"
+    with torch.inference_mode(), pytest.raises(ConfigError, match=message):
+        encoder(torch.zeros(1, 3, 288, 352))
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swinv2_cr_tiny_ns_224"])
+def test_shifted_windows_take_any_size(name: str) -> None:
+    """And compute at timm's own size what timm computes."""
+    torch.manual_seed(0)
+    encoder = TimmEncoder(name).eval()
+    own = timm.create_model(name, features_only=True).eval()
+    own.load_state_dict(encoder.net.state_dict())
+    with torch.inference_mode():
+        images = torch.randn(1, 3, 224, 224)
+        layout = (0, 3, 1, 2) if encoder.channels_last else (0, 1, 2, 3)
+        for mine, theirs in zip(encoder(images), own(images), strict=True):
+            assert torch.equal(mine, theirs.permute(layout))
+        assert [tuple(f.shape[-2:]) for f in encoder(torch.randn(1, 3, 96, 64))] == [
+            (24, 16),
+            (12, 8),
+            (6, 4),
+            (3, 2),
+        ]
+
+
+def test_windows_that_do_not_shift_over_it_say_so() -> None:
+    encoder = TimmEncoder("coat_lite_tiny").eval()
     with torch.inference_mode(), pytest.raises(ConfigError, match=r"no input of 64 x 96 px: .*224"):
         encoder(torch.zeros(1, 3, 96, 64))
+
+
+def test_other_faults_of_a_backbone_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TimmEncoder("hiera_tiny_224").eval()
+
+    def full(images: torch.Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(encoder.net, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        encoder(torch.zeros(1, 3, 288, 352))

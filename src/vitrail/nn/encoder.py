@@ -90,12 +90,19 @@ class TimmEncoder(nn.Module):
             that batch norm has a single value per channel.
         """
         self._check_statistics(images)
+        height, width = images.shape[-2:]
+        refused = f"encoder {self.name} takes no input of {width} x {height} px"
         try:
             features = self.net(images)
         except AssertionError as error:  # windows of attention that cannot be laid over it
-            height, width = images.shape[-2:]
+            raise ConfigError(f"{refused}: {error}") from None
+        except (IndexError, RuntimeError) as error:
+            made_for = _fixed_size(self.name)
+            fits = made_for in (None, (height, width))
+            if fits or isinstance(error, torch.OutOfMemoryError):
+                raise
             raise ConfigError(
-                f"encoder {self.name} takes no input of {width} x {height} px: {error}"
+                f"{refused}: it was made for {made_for[1]} x {made_for[0]} px"
             ) from None
         if self.with_head:
             features[-1] = self.net.bn2(self.net.conv_head(features[-1]))
@@ -195,12 +202,20 @@ def _coarser(strides: list[int]) -> bool:
     return all(coarse > fine for fine, coarse in pairwise(strides))
 
 
+def _fixed_size(name: str) -> tuple[int, int] | None:
+    """``(H, W)`` in px if timm knows that the network was made for one size of input."""
+    config = timm.get_pretrained_cfg(name)
+    return config.input_size[1:] if config is not None and config.fixed_input_size else None
+
+
 def _create(name: str, in_channels: int, **options: Any) -> Any:
     """A timm network without pretrained weights; ``Any``, since its parts vary by family."""
     if not name:
         raise ConfigError(f"encoder: the name is empty; expected one of timm's, such as {_USUAL}")
     if not timm.is_model(name):
         raise UnknownNameError("timm encoder", name, timm.list_models())
+    if name.startswith("swin"):
+        options |= {"strict_img_size": False}  # its windows can be laid over images of any size
     try:
         return timm.create_model(name, pretrained=False, in_chans=in_channels, **options)
     except (RuntimeError, AttributeError, TypeError, AssertionError, NotImplementedError) as error:
