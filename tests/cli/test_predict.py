@@ -315,10 +315,16 @@ def test_a_detector_is_set_and_says_when_it_left_objects_out(
     settings = ("--set", "score_threshold=0.3", "--set", "max_detections=3")
     assert run("predict", photo, "--model", checkpoint, "--out", out, *settings) == 0
     printed = capsys.readouterr()
-    assert printed.err.count("max_detections") == 1
+    assert printed.err.count("max_detections") == 1 and "is shrunk" not in printed.err
     assert f"warning: {photo}: more than 3 objects" in printed.err
     assert names(out) == ["cat.instances.png", "cat.json", "cat.overlay.jpg"]
     content = json.loads((out / "cat.json").read_text("utf-8"))
     assert len(content["annotations"]) == 3 and content["vitrail"]["capped"]
+    large = tmp_path / "large.png"
+    cv2.imwrite(str(large), np.zeros((200, 200, 3), np.uint8))
+    settings = ("--out", out, "--set", "image_size=32")
+    assert run("predict", photo, large, "--model", checkpoint, *settings) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in lines if "is shrunk" in line] == ["warning"]
     assert run("predict", photo, "--model", checkpoint, "--refine", "crf") == 1
     assert "refine is for networks that give every pixel a class" in capsys.readouterr().err

@@ -20,7 +20,11 @@ from vitrail.image import Image
 from vitrail.models.instances import Detections, InstanceModel
 from vitrail.nn.fuse_layers import FusedConv2d, FusedConvTranspose2d
 from vitrail.predict.instances import InstanceNetwork, as_result
-from vitrail.predict.network_params import DetectionLimitWarning, DetectorParams
+from vitrail.predict.network_params import (
+    DetectionLimitWarning,
+    DetectorParams,
+    ShrunkImageWarning,
+)
 from vitrail.predict.preprocess import to_batch
 from vitrail.result import InstanceResult
 from vitrail.weights.card import Card, Preprocessing
@@ -183,6 +187,15 @@ def test_a_cap_that_was_hit_is_told(network: InstanceNetwork, photos: list[np.nd
         capped = at(network, max_detections=5)(Image(photos[0]))
     assert len(capped) == 5 and capped.capped
     np.testing.assert_allclose(capped.scores, every.scores[:5], atol=1e-6)
+
+
+def test_an_image_that_is_shrunk_far_is_told(drawn: tuple[InstanceModel, Card]) -> None:
+    small = engine(*drawn, image_size=64, max_detections=1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small(Image(np.zeros((250, 250, 3), np.uint8)))
+    with pytest.warns(ShrunkImageWarning, match="260 x 260 px is shrunk to 64 x 64 px.* 4.1 px"):
+        small(Image(np.zeros((260, 260, 3), np.uint8)))
 
 
 def test_boxes_alone_are_not_outlines(photos: list[np.ndarray]) -> None:

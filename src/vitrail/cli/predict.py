@@ -71,6 +71,7 @@ def predict(
     results = segmenter.predict(list(sources), batch_size=batch_size, on_error=outcome.fail)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DetectionLimitWarning)  # told for each image, by its name
+        warnings.showwarning = _show_warning
         for result in _tracked(results, not as_json):
             outcome.add(result)
     outcome.finish(segmenter)
@@ -78,6 +79,10 @@ def predict(
         print(json.dumps(outcome.to_json(), indent=2))
     if outcome.failures:
         raise typer.Exit(1)
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

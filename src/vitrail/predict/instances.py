@@ -10,13 +10,22 @@ import torch
 from torch import Tensor
 
 from vitrail.image import Image
+from vitrail.models.base import Frame
 from vitrail.models.instances import Detections, InstanceModel
 from vitrail.predict.device import Precision
 from vitrail.predict.inputs import Inputs
-from vitrail.predict.network_params import DetectionLimitWarning, DetectorParams
+from vitrail.predict.network_params import (
+    DetectionLimitWarning,
+    DetectorParams,
+    ShrunkImageWarning,
+)
 from vitrail.predict.ready import make_ready
 from vitrail.result import InstanceResult, Masks
 from vitrail.weights.card import Card
+
+SHRUNK = 4.0
+"""From here on, px of the image for one of the input, it is said. A photograph of 12 megapixels is
+3.8 times as large as what networks trained on COCO see of it, and shows what they look for."""
 
 
 class InstanceNetwork:
@@ -71,9 +80,13 @@ class InstanceNetwork:
         -----
         DetectionLimitWarning
             an image has more objects than ``max_detections``.
+        ShrunkImageWarning
+            an image is at least :data:`SHRUNK` times as large as what the network sees of it.
         """
         results: dict[int, InstanceResult] = {}
         for members, batch, frames in self._inputs.batches(images):
+            for frame in frames:
+                _warn_of_shrinking(frame)
             with torch.inference_mode():
                 raw = self._model(batch.to(self.device))
                 found = self._model.decode(raw, frames, self.detection)
@@ -87,6 +100,19 @@ class InstanceNetwork:
                 stacklevel=2,
             )
         return [results[index] for index in range(len(images))]
+
+
+def _warn_of_shrinking(frame: Frame) -> None:
+    (height, width), (h, w) = frame.original, frame.resized
+    factor = max(height / h, width / w)
+    if factor >= SHRUNK:
+        warnings.warn(
+            f"an image of {width} x {height} px is shrunk to {w} x {h} px for the network: "
+            f"{factor:.1f} px become one, and small objects are lost (set a higher image_size, or "
+            "cut the image into tiles)",
+            ShrunkImageWarning,
+            stacklevel=3,
+        )
 
 
 def as_result(detections: Detections, classes: Sequence[str], image: Image) -> InstanceResult:

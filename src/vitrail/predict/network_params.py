@@ -16,6 +16,10 @@ class DetectionLimitWarning(UserWarning):
     """An image has more objects than ``max_detections``; the least certain are left out."""
 
 
+class ShrunkImageWarning(UserWarning):
+    """An image is so much larger than what the detector sees of it that small objects are lost."""
+
+
 def _listed(value: object) -> object:
     """A single number as a list of one; what is no list is refused in the user's terms."""
     if isinstance(value, int | float) and not isinstance(value, bool):
