@@ -244,6 +244,16 @@ def test_encoders_with_a_head_say_what_they_are_for(folder: Path) -> None:
         import_checkpoint(folder, folder / "x.safetensors", ClassNames())
 
 
+def test_a_detector_is_for_the_other_import(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"finds objects; import_detector"):
+        import_checkpoint(
+            tmp_path / STATE,
+            tmp_path / "x.safetensors",
+            ClassNames(),
+            architecture="maskrcnn_resnet50_fpn",
+        )
+
+
 def test_a_torchvision_state_without_tensors_or_of_odd_shape(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"begins with 'backbone.'; there are no tensors"):
         from_torchvision({}, "fcn-dilated")

@@ -74,6 +74,11 @@ def import_checkpoint(
     OutputError
         ``out`` cannot be written.
     """
+    if architecture in DETECTORS:
+        raise ParameterError(
+            f"{architecture} finds objects; import_detector in "
+            "vitrail.weights.importers.adopt_detector takes it"
+        )
     if architecture and architecture not in (*TORCHVISION, *FORMS):
         known = (*FORMS, *TORCHVISION, *DETECTORS)
         raise UnknownNameError("architecture to import", architecture, known)
