@@ -16,6 +16,7 @@ from scipy import ndimage
 from vitrail.errors import ParameterError
 from vitrail.result import Masks
 from vitrail.result import rle as own_rle
+from vitrail.result.masks import box_crop
 
 REFERENCE = f"pycocotools {version('pycocotools')}"
 
@@ -210,3 +211,21 @@ def test_polygons_fill_to_the_mask_without_its_holes(stack: np.ndarray) -> None:
         holes = ndimage.label(filled & ~mask)[1]
         assert (view.parts, view.holes) == (parts, holes)
         assert view.iou == pytest.approx(mask.sum() / filled.sum(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("box", "least", "expected"),
+    [
+        ((1.4, 2.6, 4.6, 3.4), 0, (3, 1, 0, 4)),
+        ((1.4, 2.6, 4.6, 3.4), 1, (3, 1, 1, 4)),
+        ((-3.0, -2.0, 4.4, 2.6), 0, (0, 0, 3, 4)),
+        ((9.9, 4.9, 12.0, 7.0), 1, (4, 9, 1, 1)),
+        ((20.0, 1.0, 30.0, 3.0), 0, (1, 10, 2, 0)),
+        ((-9.0, 1.0, -4.0, 3.0), 0, (1, 0, 2, 0)),
+    ],
+)
+def test_the_pixels_of_a_box_lie_in_the_image(
+    box: tuple[float, ...], least: int, expected: tuple[int, ...]
+) -> None:
+    y, x, crop = box_crop(box, (5, 10), least=least)
+    assert (y, x, *crop.shape) == expected and crop.all()

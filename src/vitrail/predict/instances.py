@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vitrail.image import Image
 from vitrail.models.base import Frame
@@ -21,6 +20,7 @@ from vitrail.predict.network_params import (
 )
 from vitrail.predict.ready import make_ready
 from vitrail.result import InstanceResult, Masks
+from vitrail.result.masks import box_crop
 from vitrail.weights.card import Card
 
 SHRUNK = 4.0
@@ -127,8 +127,7 @@ def as_result(detections: Detections, classes: Sequence[str], image: Image) -> I
     masks = detections.masks
     if masks is None:
         masks = Masks.from_crops(
-            ((y, x, np.ones((h, w), bool)) for y, x, h, w in _windows(boxes, image.size)),
-            image.size,
+            (box_crop(box, image.size, least=1) for box in boxes.tolist()), image.size
         )
     return InstanceResult(
         boxes.numpy(),
@@ -141,13 +140,3 @@ def as_result(detections: Detections, classes: Sequence[str], image: Image) -> I
         capped=detections.capped,
         image=image,
     )
-
-
-def _windows(boxes: Tensor, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """``(y, x, h, w)`` in whole px of each box, at least one px, within the image."""
-    height, width = size
-    windows: list[tuple[int, int, int, int]] = []
-    for x1, y1, x2, y2 in boxes.round().int().tolist():
-        x, y = min(x1, width - 1), min(y1, height - 1)
-        windows.append((y, x, max(y2 - y, 1), max(x2 - x, 1)))
-    return windows

@@ -249,6 +249,27 @@ def check_size(size: Sequence[int]) -> tuple[int, int]:
     return height, width
 
 
+def box_crop(
+    box: Sequence[float], size: tuple[int, int], *, least: int = 0
+) -> tuple[int, int, np.ndarray]:
+    """The whole pixels that a box covers by half at least, as :meth:`Masks.from_crops` takes them.
+
+    Parameters
+    ----------
+    box:
+        x1 y1 x2 y2, px; it may reach outside the image.
+    size:
+        ``(H, W)`` of the image.
+    least:
+        Px that each side has at the least; 0: a thin box covers none.
+    """
+    height, width = size
+    x1, y1, x2, y2 = (round(value) for value in box)
+    left, top = min(max(x1, 0), width - least), min(max(y1, 0), height - least)
+    right, bottom = max(min(x2, width), left + least), max(min(y2, height), top + least)
+    return top, left, np.ones((bottom - top, right - left), bool)
+
+
 def pick(index: Index, count: int) -> np.ndarray:
     """Positions that an index picks out of ``count``, (K,) int64.
 

@@ -20,6 +20,7 @@ from vitrail.data.transforms.framing import Size
 from vitrail.data.transforms.geometry import Grid, Plan
 from vitrail.data.transforms.reading import read_pixels
 from vitrail.errors import DataError
+from vitrail.result.masks import box_crop
 
 MAX_OBJECTS = 13_000
 """Most objects of one image: five scenes, as mosaic and copy-paste join them, fit into 16 bits."""
@@ -318,8 +319,4 @@ def crop_of(instance: Instance) -> tuple[int, int, np.ndarray]:
     """Where an object's mask lies, and its pixels; its box, to whole pixels, if it has no mask."""
     if instance.mask is not None:
         return instance.mask.crop(0)
-    height, width = instance.size
-    x1, y1, x2, y2 = (round(value) for value in instance.box)
-    left, right = (min(max(value, 0), width) for value in (x1, x2))
-    top, bottom = (min(max(value, 0), height) for value in (y1, y2))
-    return top, left, np.ones((max(0, bottom - top), max(0, right - left)), bool)
+    return box_crop(instance.box, instance.size)
