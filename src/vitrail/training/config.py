@@ -137,7 +137,9 @@ class ModelConfig(_Section):
         "null: random",
     )
     start: Path | None = Field(
-        None, description="checkpoint to go on from: the whole network, not only its encoder"
+        None,
+        description="checkpoint to go on from: the whole network, not only its encoder; what "
+        "depends on the number of classes starts afresh where that is another",
     )
 
 
