@@ -216,6 +216,8 @@ def test_few_regions_take_palette_colours_and_many_their_mean() -> None:
         mean = np.rint(image.pixels[inside].mean(axis=0))
         expected = image.pixels[inside] * 0.15 + mean * 0.85
         assert np.abs(many[inside] - expected).max() <= 1.5
+    bare = RegionResult(labels, image=image).plot(outline=False, alpha=0)
+    np.testing.assert_array_equal(bare, image.pixels)
 
 
 def test_region_boundaries_are_light_with_dark_rims() -> None:

@@ -35,8 +35,9 @@ _BUSY = 0.05  # boundary pixels per pixel, beyond which lines would hide colours
 class Style:
     """How results are drawn."""
 
-    alpha: float = 0.45
-    """Weight of the colour over the image, 0 (none) to 1 (the image is hidden)."""
+    alpha: float | None = None
+    """Weight of the colour over the image, 0 (none) to 1 (the image is hidden); None: 0.45, and
+    0.85 of mean colours."""
     outline: bool = True
     """Outlines around classes, objects and regions (not around few but ragged regions)."""
     legend: bool = True
@@ -56,7 +57,9 @@ class Style:
             if name not in known:
                 raise ParameterError(f"there is no style {name!r}; {nearest(name, known)}")
             if name == "alpha":
-                if not isinstance(value, int | float) or not 0 <= value <= 1:
+                if value is not None and (
+                    not isinstance(value, int | float) or not 0 <= value <= 1
+                ):
                     raise ParameterError(f"alpha is {value!r}, expected a number from 0 to 1")
             elif name == "fill":
                 if value not in get_args(Fill):
@@ -64,6 +67,10 @@ class Style:
             elif not isinstance(value, bool):
                 raise ParameterError(f"{name} is {value!r}, expected True or False")
         return cls(**params)
+
+    def weight(self, usual: float = 0.45) -> float:
+        """Of the colour over the image: what was asked for, or the usual."""
+        return usual if self.alpha is None else self.alpha
 
 
 def draw(
@@ -142,7 +149,7 @@ def _semantic(picture: np.ndarray, result: SemanticResult, style: Style) -> None
     if result.ignore is not None and result.ignore < length:
         # Pixels without an answer are veiled in light grey: neither a class nor background.
         paint[result.ignore], shown[result.ignore] = 205, True
-    canvas.tint_labels(picture, result.labels, paint, shown, style.alpha)
+    canvas.tint_labels(picture, result.labels, paint, shown, style.weight())
     scale = canvas.Scale.of(result.size)
     for segment in segments if style.outline else ():
         outlines = canvas.contours_of(segment.mask)
@@ -167,7 +174,7 @@ def _instances(picture: np.ndarray, result: InstanceResult, style: Style) -> Non
         taken[rows, columns] |= crop
         if not result.outlined:
             continue
-        canvas.tint_mask(picture[rows, columns], crop, colours[i], style.alpha)
+        canvas.tint_mask(picture[rows, columns], crop, colours[i], style.weight())
         if style.outline and crop.size:
             canvas.outline(picture, canvas.contours_of(crop), (x, y), colours[i], scale.line)
     if style.boxes or not result.outlined:
@@ -221,9 +228,9 @@ def _regions(picture: np.ndarray, result: RegionResult, style: Style, *, plain: 
     found = len(result)
     mean = style.fill == "mean" or (style.fill == "auto" and found > _MANY)
     if mean and not plain:
-        colours, alpha = canvas.mean_colours(picture, result.labels, count), 0.85
+        colours, alpha = canvas.mean_colours(picture, result.labels, count), style.weight(0.85)
     else:
-        colours, alpha = palette(count), style.alpha
+        colours, alpha = palette(count), style.weight()
     canvas.tint_labels(picture, result.labels, colours, np.ones(count, bool), alpha)
     if style.outline and (found > _MANY or _boundary_share(result.labels) < _BUSY):
         canvas.boundaries(picture, result.labels, canvas.Scale.of(result.size).line)
