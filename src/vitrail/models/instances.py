@@ -69,7 +69,16 @@ class InstanceModel(nn.Module):
         raise NotImplementedError
 
     def decode(
-        self, raw: RawDetections, frames: Sequence[Frame], params: DetectionParams | None = None
+        self,
+        raw: RawDetections,
+        frames: Sequence[Frame],
+        params: DetectionParams | None = None,
+        *,
+        mirrored: RawDetections | None = None,
     ) -> list[Detections]:
-        """The objects of each image, in px of the original image."""
+        """The objects of each image, in px of the original image.
+
+        ``mirrored`` is of the same images in the same frames, left and right exchanged: what the
+        network says of both is averaged.
+        """
         raise NotImplementedError

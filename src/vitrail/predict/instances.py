@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vitrail.image import Image
 from vitrail.models.base import Frame
@@ -52,6 +53,7 @@ class InstanceNetwork:
         self.device = device
         self.precision = precision
         self.detection = params.over(model.params)
+        self._flip = params.flip
         self._inputs = Inputs(card.preprocessing, model.stride, params.image_size)
         self.preprocessing = self._inputs.preprocessing
         ready = make_ready(model, self.preprocessing, device=device, precision=precision)
@@ -89,7 +91,10 @@ class InstanceNetwork:
                 _warn_of_shrinking(frame)
             with torch.inference_mode():
                 raw = self._model(batch.to(self.device))
-                found = self._model.decode(raw, frames, self.detection)
+                mirrored = None
+                if self._flip:
+                    mirrored = self._model(_mirrored(batch, frames).to(self.device))
+                found = self._model.decode(raw, frames, self.detection, mirrored=mirrored)
             for index, detections in zip(members, found, strict=True):
                 results[index] = as_result(detections, self.card.classes, images[index])
         if any(result.capped for result in results.values()):
@@ -100,6 +105,14 @@ class InstanceNetwork:
                 stacklevel=2,
             )
         return [results[index] for index in range(len(images))]
+
+
+def _mirrored(batch: Tensor, frames: Sequence[Frame]) -> Tensor:
+    """A batch ``(B, C, H, W)`` with each image mirrored in its own frame."""
+    twin = batch.clone()
+    for place, picture, frame in zip(twin, batch, frames, strict=True):
+        place[:, *frame.window] = picture[:, *frame.window].flip(2)
+    return twin
 
 
 def _warn_of_shrinking(frame: Frame) -> None:

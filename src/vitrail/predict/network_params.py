@@ -76,6 +76,9 @@ class DetectorParams(DetectionParams):
         description="side the network sees, px (which one, the card's resize says); default: the "
         "card's",
     )
+    flip: bool = Field(
+        False, description="look at the mirrored image, too, and average: twice the time"
+    )
 
     def over(self, published: DetectionParams) -> DetectionParams:
         """``published`` with what is set here in its place."""

@@ -115,11 +115,25 @@ class MaskRCNN(InstanceModel):
 
     @torch.inference_mode()
     def decode(
-        self, raw: RawDetections, frames: Sequence[Frame], params: DetectionParams | None = None
+        self,
+        raw: RawDetections,
+        frames: Sequence[Frame],
+        params: DetectionParams | None = None,
+        *,
+        mirrored: RawDetections | None = None,
     ) -> list[Detections]:
         params = params or self.params
         proposals = self.proposals(raw, frames, training=False)
-        scores, deltas = self.box_outputs(raw.features, proposals)
+        if mirrored is None:
+            scores, deltas = self.box_outputs(raw.features, proposals)
+        else:
+            others = self._mirror(self.proposals(mirrored, frames, training=False), frames)
+            half = -(-self.arguments.proposals.kept // 2)
+            proposals = [
+                torch.cat([one[:half], other[:half]])
+                for one, other in zip(proposals, others, strict=True)
+            ]
+            scores, deltas = self._mean_box_outputs(raw, mirrored, proposals, frames)
         found = self.detect(scores, deltas, proposals, frames, params)
         placed = [
             at_original_size(one.boxes, frame, self.arguments)
@@ -129,7 +143,7 @@ class MaskRCNN(InstanceModel):
             visible = [(boxes[:, 2:] > boxes[:, :2]).all(1) for boxes in placed]
             found = [one.only(kept) for one, kept in zip(found, visible, strict=True)]
             placed = [boxes[kept] for boxes, kept in zip(placed, visible, strict=True)]
-        masks = self._enlarged(raw, found, placed, frames, params)
+        masks = self._enlarged(raw, mirrored, found, placed, frames, params)
         return [
             Detections(boxes.cpu(), one.scores.cpu(), one.class_ids.cpu(), mask, one.capped)
             for one, boxes, mask in zip(found, placed, masks, strict=True)
@@ -205,9 +219,35 @@ class MaskRCNN(InstanceModel):
         logits = self.mask_head.of_class(_as(pooled, self.mask_head), torch.cat(list(class_ids)))
         return logits.float().sigmoid()
 
+    def _mean_box_outputs(
+        self,
+        raw: RawDetections,
+        mirrored: RawDetections,
+        boxes: Sequence[Tensor],
+        frames: Sequence[Frame],
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`box_outputs` of the images and of the mirrored ones: the logarithm of the mean
+        probabilities, and the mean deltas."""
+        scores, deltas = self.box_outputs(raw.features, boxes)
+        others = self.box_outputs(mirrored.features, self._mirror(boxes, frames))
+        probabilities = (scores.float().softmax(1) + others[0].float().softmax(1)) / 2
+        across = torch.tensor([-1.0, 1.0, 1.0, 1.0], device=deltas.device)  # dx alone turns round
+        turned = others[1].float().unflatten(1, (-1, 4)) * across
+        return probabilities.log(), (deltas.float() + turned.flatten(1)) / 2
+
+    def _mirror(self, boxes: Sequence[Tensor], frames: Sequence[Frame]) -> list[Tensor]:
+        """Boxes of the network where their images are mirrored, each in its own frame."""
+        last = 1 if self.arguments.inclusive else 0
+        sums = [2 * frame.corner[1] + frame.resized[1] - last for frame in frames]
+        return [
+            torch.stack([edges - one[:, 2], one[:, 1], edges - one[:, 0], one[:, 3]], 1)
+            for one, edges in zip(boxes, sums, strict=True)
+        ]
+
     def _enlarged(
         self,
         raw: RawDetections,
+        mirrored: RawDetections | None,
         found: Sequence[Found],
         placed: Sequence[Tensor],
         frames: Sequence[Frame],
@@ -223,8 +263,13 @@ class MaskRCNN(InstanceModel):
         for start in range(0, len(boxes), _MASKS_AT_ONCE):
             part = slice(start, start + _MASKS_AT_ONCE)
             counts = owners[part].bincount(minlength=len(found)).tolist()
-            ids = classes[part].split(counts)
-            small.append(self.mask_probabilities(raw.features, boxes[part].split(counts), ids))
+            ids, regions = classes[part].split(counts), boxes[part].split(counts)
+            shares = self.mask_probabilities(raw.features, regions, ids)
+            if mirrored is not None:
+                regions = self._mirror(regions, frames)
+                other = self.mask_probabilities(mirrored.features, regions, ids)
+                shares = (shares + other.flip(2)) / 2
+            small.append(shares)
         if not small:
             return [Masks.from_crops((), frame.original) for frame in frames]
         each = torch.cat(small).cpu().split([len(one.boxes) for one in found])
