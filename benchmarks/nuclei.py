@@ -1,6 +1,7 @@
 """Score of the nuclei model on the 85 validation images that its recipe draws.
 
-    python benchmarks/nuclei.py PATH/dsb2018 [--model FILE] [--precision float32] [--choose 100]
+    python benchmarks/nuclei.py PATH/dsb2018 [--model FILE] [--precision float32] [--flip]
+        [--choose 100]
 
 Protocol: through ``segmenter(image)`` at the automatic settings, masks at original image size, one
 to one, TP / (TP + FP + FN) at each IoU threshold from .5 to .95: as the mean over images (the Data
@@ -46,16 +47,16 @@ def told(numbers: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
 
 
-def main(root: Path, model: str, choose: int | None, precision: str) -> bool:
+def main(root: Path, model: str, choose: int | None, precision: str, flip: bool) -> bool:
     sources = open_sources(read_recipe(RECIPE, [f"data.root={root}"]).data)
     if choose is not None:
-        segmenter = vitrail.load(model, precision=precision, score_threshold=0.05)
+        segmenter = vitrail.load(model, precision=precision, flip=flip, score_threshold=0.05)
         scores = scored(segmenter, Subset(sources.training, range(choose)))
         for threshold, numbers in scores.one_to_one().items():
             print(f"  score >= {threshold:.2f}  {told(numbers)}")
         print(f"  best: {scores.best_threshold():g}")
         return True
-    segmenter, source = vitrail.load(model, precision=precision), sources.validation
+    segmenter, source = vitrail.load(model, precision=precision, flip=flip), sources.validation
     with (root / "index.csv").open(encoding="utf-8") as lines:
         kinds = {row["id"]: row["kind"] for row in csv.DictReader(lines)}
     for kind in sorted(set(kinds.values())):
@@ -83,5 +84,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="nuclei", help="name or checkpoint")
     parser.add_argument("--choose", type=int, metavar="N", help="scores on N training images")
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
+    parser.add_argument("--flip", action="store_true", help="look at the mirrored image as well")
     chosen = parser.parse_args()
-    sys.exit(0 if main(chosen.root, chosen.model, chosen.choose, chosen.precision) else 1)
+    met = main(chosen.root, chosen.model, chosen.choose, chosen.precision, chosen.flip)
+    sys.exit(0 if met else 1)
