@@ -203,9 +203,9 @@ def load(
         ``float32`` for exact parity, ``bfloat16``, ``float16``, or ``auto``: the fastest that
         the device does well.
     params:
-        The method's own parameters, such as ``k=3``; for networks ``image_size``, and either
-        ``refine="crf"`` with ``crf={"theta_beta": 5}`` or, where they find objects,
-        ``score_threshold``, ``nms``, ``max_detections`` and ``mask_threshold``
+        The method's own parameters, such as ``k=3``; for networks ``image_size`` and ``flip``, and
+        either ``scales`` and ``refine="crf"`` with ``crf={"theta_beta": 5}`` or, where they find
+        objects, ``score_threshold``, ``nms``, ``max_detections`` and ``mask_threshold``
         (:mod:`vitrail.predict.network_params`).
 
     Raises
