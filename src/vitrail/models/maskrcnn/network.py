@@ -34,6 +34,10 @@ _MASKS_AT_ONCE = 128
 """Objects that the mask head sees together: memory stays flat in their number."""
 
 
+_PROPOSALS_AN_OBJECT = 2
+"""Several proposals lead to the same object."""
+
+
 class MaskRCNN(InstanceModel):
     """Pyramid, proposals, then heads that look at each proposal; without a mask head: Faster R-CNN.
 
@@ -123,12 +127,17 @@ class MaskRCNN(InstanceModel):
         mirrored: RawDetections | None = None,
     ) -> list[Detections]:
         params = params or self.params
-        proposals = self.proposals(raw, frames, training=False)
+        # More objects than the network was made to tell want more proposals.
+        more = params.max_detections > self.params.max_detections
+        least = _PROPOSALS_AN_OBJECT * params.max_detections if more else 0
+        proposals = self.proposals(raw, frames, training=False, least=least)
         if mirrored is None:
             scores, deltas = self.box_outputs(raw.features, proposals)
         else:
-            others = self._mirror(self.proposals(mirrored, frames, training=False), frames)
-            half = -(-self.arguments.proposals.kept // 2)
+            others = self._mirror(
+                self.proposals(mirrored, frames, training=False, least=least), frames
+            )
+            half = -(-max(self.arguments.proposals.kept, least) // 2)
             proposals = [
                 torch.cat([one[:half], other[:half]])
                 for one, other in zip(proposals, others, strict=True)
@@ -154,9 +163,12 @@ class MaskRCNN(InstanceModel):
         return torch.cat(self._level_anchors(raw))
 
     def proposals(
-        self, raw: RawDetections, frames: Sequence[Frame], *, training: bool
+        self, raw: RawDetections, frames: Sequence[Frame], *, training: bool, least: int = 0
     ) -> list[Tensor]:
-        """For each image ``(P_i, 4)`` boxes of the network, best first; no gradients."""
+        """For each image ``(P_i, 4)`` boxes of the network, best first; no gradients.
+
+        ``least`` as :func:`~vitrail.models.maskrcnn.proposals.propose` takes it.
+        """
         windows = self._windows(frames, raw.objectness[0].device)
         if self.arguments.proposals.in_padding:
             whole = [Frame(raw.size, raw.size)] * len(frames)
@@ -168,6 +180,7 @@ class MaskRCNN(InstanceModel):
             windows,
             self.arguments,
             training=training,
+            least=least,
         )
 
     def box_outputs(
