@@ -203,6 +203,25 @@ def test_boxes_are_drawn_on_request() -> None:
     assert differs[90, 20:70].any(axis=1).any() and not differs[0:80].any()
 
 
+def test_outlines_leave_small_objects_visible() -> None:
+    size = (2000, 2000)
+    crops = [(400, 400, np.ones((24, 24), bool)), (900, 400, np.ones((600, 600), bool))]
+    found = InstanceResult(
+        np.array([[400, 400, 424, 424], [400, 900, 1000, 1500]], np.float32),
+        np.array([0.9, 0.8], np.float32),
+        np.zeros(2, np.int64),
+        Masks.from_crops(crops, size),
+        ("cell",),
+        size=size,
+        image=Image(np.zeros((*size, 3), np.uint8)),
+    )
+    plain = {"legend": False, "tags": False}
+    drawn, bare = found.plot(**plain), found.plot(outline=False, **plain)
+    changed = (drawn != bare).any(2)
+    assert not changed[404:420, 404:420].any()
+    assert changed[1200, 390:420].sum() >= 9  # a large one has the line of a large picture
+
+
 def test_few_regions_take_palette_colours_and_many_their_mean() -> None:
     image = Image(data.astronaut())
     halves = np.zeros((512, 512), np.int32)

@@ -176,7 +176,9 @@ def _instances(picture: np.ndarray, result: InstanceResult, style: Style) -> Non
             continue
         canvas.tint_mask(picture[rows, columns], crop, colours[i], style.weight())
         if style.outline and crop.size:
-            canvas.outline(picture, canvas.contours_of(crop), (x, y), colours[i], scale.line)
+            # A line for the picture's size would hide small objects.
+            line = max(1, min(scale.line, min(crop.shape) // 18))
+            canvas.outline(picture, canvas.contours_of(crop), (x, y), colours[i], line)
     if style.boxes or not result.outlined:
         for i in order:
             canvas.frame(picture, result.boxes[i].tolist(), colours[i], scale.line)
