@@ -33,7 +33,6 @@ from vitrail.result import Masks
 _MASKS_AT_ONCE = 128
 """Objects that the mask head sees together: memory stays flat in their number."""
 
-
 _PROPOSALS_AN_OBJECT = 2
 """Several proposals lead to the same object."""
 
@@ -134,14 +133,9 @@ class MaskRCNN(InstanceModel):
         if mirrored is None:
             scores, deltas = self.box_outputs(raw.features, proposals)
         else:
-            others = self._mirror(
-                self.proposals(mirrored, frames, training=False, least=least), frames
-            )
-            half = -(-max(self.arguments.proposals.kept, least) // 2)
-            proposals = [
-                torch.cat([one[:half], other[:half]])
-                for one, other in zip(proposals, others, strict=True)
-            ]
+            others = self.proposals(mirrored, frames, training=False, least=least)
+            most = max(self.arguments.proposals.kept, least)
+            proposals = _best_of_both(proposals, self._mirror(others, frames), most)
             scores, deltas = self._mean_box_outputs(raw, mirrored, proposals, frames)
         found = self.detect(scores, deltas, proposals, frames, params)
         placed = [
@@ -335,6 +329,12 @@ class MaskRCNN(InstanceModel):
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
         return self
+
+
+def _best_of_both(ones: Sequence[Tensor], others: Sequence[Tensor], most: int) -> list[Tensor]:
+    """For each image the first of one list of boxes and the first of the other, half and half."""
+    half = -(-most // 2)
+    return [torch.cat([one[:half], other[:half]]) for one, other in zip(ones, others, strict=True)]
 
 
 def _as(pooled: Tensor, head: nn.Module) -> Tensor:
