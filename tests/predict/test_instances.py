@@ -181,7 +181,7 @@ def test_nothing_found_is_a_result(network: InstanceNetwork, photos: list[np.nda
 def test_a_cap_that_was_hit_is_told(network: InstanceNetwork, photos: list[np.ndarray]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        every = at(network, max_detections=500)(Image(photos[0]))
+        every = at(network, max_detections=1000)(Image(photos[0]))
     assert len(every) > 5 and not every.capped
     with pytest.warns(DetectionLimitWarning, match="max_detections=5"):
         capped = at(network, max_detections=5)(Image(photos[0]))
@@ -239,13 +239,6 @@ def test_an_image_that_is_shrunk_far_is_told(drawn: tuple[InstanceModel, Card]) 
         small(Image(np.zeros((250, 250, 3), np.uint8)))
     with pytest.warns(ShrunkImageWarning, match="260 x 260 px is shrunk to 64 x 64 px.* 4.1 px"):
         small(Image(np.zeros((260, 260, 3), np.uint8)))
-
-
-def test_more_objects_than_a_network_was_made_for_get_proposals(photos: list[np.ndarray]) -> None:
-    model, card = detector(proposals={"kept": 40, "candidates": 40})
-    few = engine(model, card)(Image(photos[0]))
-    many = engine(model, card, max_detections=400)(Image(photos[0]))
-    assert len(few) <= 3 * 40 and len(many) > 2 * len(few)
 
 
 def test_boxes_alone_are_not_outlines(photos: list[np.ndarray]) -> None:

@@ -33,9 +33,6 @@ from vitrail.result import Masks
 _MASKS_AT_ONCE = 128
 """Objects that the mask head sees together: memory stays flat in their number."""
 
-_PROPOSALS_AN_OBJECT = 2
-"""Several proposals lead to the same object."""
-
 
 class MaskRCNN(InstanceModel):
     """Pyramid, proposals, then heads that look at each proposal; without a mask head: Faster R-CNN.
@@ -126,16 +123,12 @@ class MaskRCNN(InstanceModel):
         mirrored: RawDetections | None = None,
     ) -> list[Detections]:
         params = params or self.params
-        # More objects than the network was made to tell want more proposals.
-        more = params.max_detections > self.params.max_detections
-        least = _PROPOSALS_AN_OBJECT * params.max_detections if more else 0
-        proposals = self.proposals(raw, frames, training=False, least=least)
+        proposals = self.proposals(raw, frames, training=False)
         if mirrored is None:
             scores, deltas = self.box_outputs(raw.features, proposals)
         else:
-            others = self.proposals(mirrored, frames, training=False, least=least)
-            most = max(self.arguments.proposals.kept, least)
-            proposals = _best_of_both(proposals, self._mirror(others, frames), most)
+            others = self._mirror(self.proposals(mirrored, frames, training=False), frames)
+            proposals = _best_of_both(proposals, others, self.arguments.proposals.kept)
             scores, deltas = self._mean_box_outputs(raw, mirrored, proposals, frames)
         found = self.detect(scores, deltas, proposals, frames, params)
         placed = [
@@ -157,12 +150,9 @@ class MaskRCNN(InstanceModel):
         return torch.cat(self._level_anchors(raw))
 
     def proposals(
-        self, raw: RawDetections, frames: Sequence[Frame], *, training: bool, least: int = 0
+        self, raw: RawDetections, frames: Sequence[Frame], *, training: bool
     ) -> list[Tensor]:
-        """For each image ``(P_i, 4)`` boxes of the network, best first; no gradients.
-
-        ``least`` as :func:`~vitrail.models.maskrcnn.proposals.propose` takes it.
-        """
+        """For each image ``(P_i, 4)`` boxes of the network, best first; no gradients."""
         windows = self._windows(frames, raw.objectness[0].device)
         if self.arguments.proposals.in_padding:
             whole = [Frame(raw.size, raw.size)] * len(frames)
@@ -174,7 +164,6 @@ class MaskRCNN(InstanceModel):
             windows,
             self.arguments,
             training=training,
-            least=least,
         )
 
     def box_outputs(

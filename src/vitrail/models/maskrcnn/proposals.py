@@ -64,7 +64,6 @@ def propose(
     arguments: MaskRCNNArguments,
     *,
     training: bool,
-    least: int = 0,
 ) -> list[Tensor]:
     """The best anchors, moved and resized as they ask for, without those that say the same.
 
@@ -78,8 +77,6 @@ def propose(
         ``(B, 4)``: what each image's proposals are clipped to.
     training:
         Whether the numbers for training count.
-    least:
-        So many proposals are kept at least, where there are, whatever the arguments say.
 
     Returns
     -------
@@ -91,7 +88,6 @@ def propose(
         if training
         else (wanted.candidates, wanted.kept)
     )
-    most, kept = max(most, least), max(kept, least)
     scores = [by_anchor(level, 1).squeeze(-1).float() for level in objectness]
     changes = [by_anchor(level, 4) for level in deltas]
     if not wanted.by_level:
